@@ -1,0 +1,121 @@
+# libesrgan.  `make` builds the library and the command; `make help` lists what else there is.
+
+PREFIX   ?= /usr/local
+LIBDIR   ?= $(PREFIX)/lib
+INCDIR   ?= $(PREFIX)/include
+BINDIR   ?= $(PREFIX)/bin
+MANDIR   ?= $(PREFIX)/share/man
+DESTDIR  ?=
+
+CC       ?= cc
+CXX      ?= c++
+AR       ?= ar
+CFLAGS   ?= -O2 -g
+WARN      = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+            -Wvla -Wundef -Werror
+SANITIZE ?=
+
+# The one place a version is written is the header.
+VERSION  := $(shell sed -n 's/^\#define ESRGAN_VERSION_STRING "\(.*\)"/\1/p' include/esrgan.h)
+SOMAJOR  := $(firstword $(subst ., ,$(VERSION)))
+
+# Objects live in a folder per set of flags, so that two builds never mix.
+FLAGHASH := $(shell printf '%s' '$(CC) $(CFLAGS) $(SANITIZE)' | cksum | cut -d' ' -f1)
+BUILD    ?= build
+OBJ       = $(BUILD)/obj-$(FLAGHASH)
+
+ARCH     := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+ifneq (,$(filter x86_64 amd64,$(ARCH)))
+KERNEL_DIR = x86
+else ifneq (,$(filter aarch64 arm64,$(ARCH)))
+KERNEL_DIR = arm
+endif
+
+PKG_CONFIG ?= pkg-config
+BLAS_CFLAGS := $(shell $(PKG_CONFIG) --cflags openblas 2>/dev/null)
+BLAS_LIBS   := $(shell $(PKG_CONFIG) --libs openblas 2>/dev/null || echo -lopenblas)
+LIBS         = $(BLAS_LIBS) -lz -lm -lpthread
+
+CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude -Ilib -Ikernels $(BLAS_CFLAGS) $(CPPFLAGS)
+CFLAGS_ALL   = -std=c11 -fPIC -fvisibility=hidden -ffp-contract=off -pthread -MMD -MP \
+               $(WARN) $(CFLAGS) $(SANITIZE)
+LDFLAGS_ALL  = -pthread $(LDFLAGS) $(SANITIZE)
+
+LIB_SRC  := $(sort $(wildcard lib/*.c lib/*/*.c kernels/*.c kernels/scalar/*.c kernels/openblas/*.c \
+            $(if $(KERNEL_DIR),kernels/$(KERNEL_DIR)/*.c)))
+LIB_OBJ   = $(LIB_SRC:%.c=$(OBJ)/%.o)
+CMD_SRC  := $(sort $(wildcard examples/esrgan/*.c))
+CMD_OBJ   = $(CMD_SRC:%.c=$(OBJ)/%.o)
+EXAMPLES := $(sort $(wildcard examples/*.c))
+EXAMPLE_BIN = $(EXAMPLES:examples/%.c=$(BUILD)/examples/%)
+EXAMPLE_CXX := $(sort $(wildcard examples/*.cc))
+EXAMPLE_CXX_BIN = $(EXAMPLE_CXX:examples/%.cc=$(BUILD)/examples/%)
+TEST_SRC := $(sort $(wildcard tests/test_*.c))
+TEST_BIN  = $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+TEST_LIB_SRC := $(sort $(wildcard tests/support/*.c))
+TEST_LIB_OBJ  = $(TEST_LIB_SRC:%.c=$(OBJ)/%.o)
+
+STATIC = $(BUILD)/libesrgan.a
+SHARED = $(BUILD)/libesrgan.so.$(VERSION)
+SONAME = libesrgan.so.$(SOMAJOR)
+COMMAND = $(BUILD)/esrgan
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.PHONY: all lib command examples clean help
+
+all: lib command examples
+lib: $(STATIC) $(SHARED)
+command: $(COMMAND)
+examples: $(EXAMPLE_BIN) $(EXAMPLE_CXX_BIN)
+
+# A file that needs instructions beyond the baseline says so by the first word of its name; only
+# kernels/ may, and nothing in such a file runs before the CPU was asked.
+ISA_avx2       = -mavx2 -mfma -mf16c
+ISA_avx512     = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
+ISA_avx512bf16 = $(ISA_avx512) -mavx512bf16
+ISA_amx        = $(ISA_avx512bf16) -mamx-tile -mamx-bf16
+ISA_neon       =
+ISA_neonfp16   = -march=armv8.2-a+fp16
+ISA_neonbf16   = -march=armv8.2-a+bf16
+isa_of         = $(ISA_$(firstword $(subst _, ,$(notdir $(1)))))
+
+$(OBJ)/kernels/x86/%.o $(OBJ)/kernels/arm/%.o: ISAFLAGS = $(call isa_of,$*)
+$(OBJ)/lib/%.o $(OBJ)/kernels/%.o: BUILDING = -DESRGAN_BUILDING
+$(OBJ)/examples/%.o: CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude $(CPPFLAGS)
+
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(BUILDING) $(CFLAGS_ALL) $(ISAFLAGS) -c -o $@ $<
+
+$(STATIC): $(LIB_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(SHARED): $(LIB_OBJ)
+	@mkdir -p $(@D)
+	$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--no-undefined $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	ln -sf $(@F) $(BUILD)/$(SONAME)
+	ln -sf $(SONAME) $(BUILD)/libesrgan.so
+
+$(COMMAND): $(CMD_OBJ) $(STATIC)
+	$(CC) $(LDFLAGS_ALL) -o $@ $(CMD_OBJ) $(STATIC) $(CMD_LIBS) $(LIBS)
+
+$(BUILD)/examples/%: examples/%.c $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -Iinclude -std=c11 $(WARN) $(CFLAGS) $(LDFLAGS_ALL) -o $@ $< $(STATIC) $(LIBS)
+
+$(BUILD)/examples/%: examples/%.cc $(STATIC)
+	@mkdir -p $(@D)
+	$(CXX) -Iinclude -std=c++11 -Wall -Wextra -Werror -O2 $(LDFLAGS_ALL) -o $@ $< $(STATIC) $(LIBS)
+
+$(BUILD)/tests/%: $(OBJ)/tests/%.o $(TEST_LIB_OBJ) $(STATIC)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
+
+clean:
+	rm -rf build build-*
+
+-include $(wildcard mk/*.mk)
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

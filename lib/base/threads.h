@@ -1,0 +1,37 @@
+/*
+ * A fixed team of threads.  The caller is member 0; members 1..n-1 sleep between jobs (after a
+ * short spin).  One job at a time, started by the owner of the team.
+ */
+#ifndef ES_BASE_THREADS_H
+#define ES_BASE_THREADS_H
+
+#include <stdbool.h>
+
+#include "base/memory.h"
+#include "esrgan.h"
+
+typedef struct es_team es_team;
+
+/* What each member runs: `member` is 0 .. members-1. */
+typedef void (*es_job)(void *context, int member, int members);
+
+/* Creates members-1 threads; on failure those already there are ended and joined. */
+esrgan_status es_team_create(es_team **team, int members, const esrgan_allocator *a,
+                             esrgan_error *error);
+void es_team_free(es_team *team); /* NULL is fine */
+int es_team_members(const es_team *team);
+
+/* Runs job on every member and returns when all have finished. */
+void es_team_run(es_team *team, es_job job, void *context);
+
+/* Inside a job: waits until all members have come here.  Spins shortly, then sleeps or yields, so
+ * that more members than cores still get on. */
+void es_team_barrier(es_team *team, int member);
+
+/* CPUs this process may use (affinity mask, and a cgroup's CPU quota where there is one). */
+int es_cpu_count(void);
+
+/* Seam for tests: where set, stands in for pthread_create. */
+extern int (*es_thread_create_hook)(void *thread, void *(*start)(void *), void *argument);
+
+#endif
