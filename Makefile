@@ -114,8 +114,25 @@ $(BUILD)/tests/%: $(OBJ)/tests/%.o $(TEST_LIB_OBJ) $(STATIC)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
 
+# ---- Setting up: Debian packages by name, only those that are missing --------------------------
+DEPS     = gcc g++ make pkg-config libopenblas-dev zlib1g-dev libcmocka-dev libstb-dev libpng-dev \
+           libjpeg62-turbo-dev libwebp-dev libtiff-dev clang clang-format libclang-rt-14-dev valgrind cmake \
+           python3 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+DEPS_DEV = python3-torch python3-numpy python3-pil python3-matplotlib nodejs npm
+SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
+APT      = DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq -o Dpkg::Use-Pty=0
+define install_missing
+@missing=; for p in $(1); do \
+  dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then echo "installing:$$missing"; \
+  $(APT) update && $(APT) install -y --no-install-recommends $$missing >/dev/null; fi
+endef
+.PHONY: deps deps-dev
+deps: ; $(call install_missing,$(DEPS))
+deps-dev: deps ; $(call install_missing,$(DEPS_DEV))
+
 clean:
 	rm -rf build build-*
 
--include $(wildcard mk/*.mk)
+include $(sort $(wildcard tests/*.mk bench/*.mk examples/*.mk))
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

@@ -23,7 +23,6 @@ typedef struct es_io {
     /* Rows of the result, laid out likewise; every row is written exactly once. */
     void (*write)(void *context, int y, int rows, const float *in, size_t channel_stride,
                   size_t row_stride);
-    /* FP64 only: the same in double; NULL for engines and callers that do not need it. */
     void *context;
 } es_io;
 
