@@ -31,6 +31,10 @@ void es_team_barrier(es_team *team, int member);
 /* CPUs this process may use (affinity mask, and a cgroup's CPU quota where there is one). */
 int es_cpu_count(void);
 
+/* The quota part of it, rounded up: the tightest over the cgroups (v2 and v1) that `proc_file`
+ * (as /proc/self/cgroup) names below `mount`; 0 where there is no limit. */
+int es_cgroup_cpus(const char *proc_file, const char *mount);
+
 /* Seam for tests: where set, stands in for pthread_create. */
 extern int (*es_thread_create_hook)(void *thread, void *(*start)(void *), void *argument);
 

@@ -1,0 +1,336 @@
+/*
+ * The team.  Members meet at two kinds of places: between jobs and at barriers.  Both are built on
+ * one thing, a counter that can be waited on: a waiter spins shortly, then sleeps on a condition
+ * variable, and who changes the counter takes the lock only where somebody sleeps.
+ */
+#include "base/threads.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/status.h"
+
+int (*es_thread_create_hook)(void *thread, void *(*start)(void *), void *argument);
+
+enum {
+    SPIN_ROOM = 4000, /* pauses before sleeping where each member can have a core: some 50 us */
+    SPIN_CROWD = 16,  /* where members outnumber cores, whom one waits for may need this core */
+    MAX_MEMBERS = 4096
+};
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("yield");
+#endif
+}
+
+/* ---- A counter to wait on ----------------------------------------------------------------- */
+
+typedef struct counter {
+    _Alignas(ES_ALIGN) atomic_uint value;
+    atomic_int sleepers;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+} counter;
+
+static bool counter_init(counter *c) {
+    atomic_init(&c->value, 0);
+    atomic_init(&c->sleepers, 0);
+    if (pthread_mutex_init(&c->mutex, NULL) != 0) return false;
+    if (pthread_cond_init(&c->changed, NULL) != 0) {
+        pthread_mutex_destroy(&c->mutex);
+        return false;
+    }
+    return true;
+}
+
+static void counter_destroy(counter *c) {
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->mutex);
+}
+
+/* Returns once the value is no longer `old`. */
+static void counter_wait(counter *c, unsigned old, int spin) {
+    for (int i = 0; i < spin; i++) {
+        if (atomic_load_explicit(&c->value, memory_order_acquire) != old) return;
+        relax();
+    }
+    pthread_mutex_lock(&c->mutex);
+    /* Announced before the value is looked at again; counter_bump does it the other way round, so
+     * one of the two sees the other (both sequentially consistent). */
+    atomic_fetch_add(&c->sleepers, 1);
+    while (atomic_load(&c->value) == old) pthread_cond_wait(&c->changed, &c->mutex);
+    atomic_fetch_sub(&c->sleepers, 1);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+static void counter_bump(counter *c) {
+    atomic_fetch_add(&c->value, 1);
+    if (atomic_load(&c->sleepers) == 0) return;
+    pthread_mutex_lock(&c->mutex);
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+/* ---- The team ----------------------------------------------------------------------------- */
+
+typedef struct worker {
+    es_team *team;
+    pthread_t thread;
+    int member;
+} worker;
+
+struct es_team {
+    counter start;   /* one more for each job */
+    counter finish;  /* one more for each job that all workers have left */
+    counter barrier; /* one more each time all members have come */
+    _Alignas(ES_ALIGN) atomic_int busy;
+    _Alignas(ES_ALIGN) atomic_int arrived;
+    es_job job; /* these three are written before start is bumped */
+    void *context;
+    bool stop;
+    int members, spin;
+    esrgan_allocator allocator;
+    worker *workers; /* of members 1.. */
+};
+
+static void *work(void *argument) {
+    worker *self = argument;
+    es_team *team = self->team;
+    for (unsigned seen = 0;; seen++) {
+        counter_wait(&team->start, seen, team->spin);
+        if (team->stop) return NULL;
+        team->job(team->context, self->member, team->members);
+        if (atomic_fetch_sub(&team->busy, 1) == 1) counter_bump(&team->finish);
+    }
+}
+
+static int create_thread(pthread_t *thread, void *(*start)(void *), void *argument) {
+    if (es_thread_create_hook) return es_thread_create_hook(thread, start, argument);
+    return pthread_create(thread, NULL, start, argument);
+}
+
+/* Ends and joins workers 0 .. count-1. */
+static void end_workers(es_team *team, int count) {
+    team->stop = true;
+    counter_bump(&team->start);
+    for (int i = 0; i < count; i++) pthread_join(team->workers[i].thread, NULL);
+}
+
+static bool counters_init(es_team *team) {
+    if (!counter_init(&team->start)) return false;
+    if (counter_init(&team->finish)) {
+        if (counter_init(&team->barrier)) return true;
+        counter_destroy(&team->finish);
+    }
+    counter_destroy(&team->start);
+    return false;
+}
+
+static void team_release(es_team *team, bool counters) {
+    if (counters) {
+        counter_destroy(&team->start);
+        counter_destroy(&team->finish);
+        counter_destroy(&team->barrier);
+    }
+    const esrgan_allocator a = team->allocator;
+    es_free(&a, team->workers, (size_t)(team->members - 1) * sizeof *team->workers);
+    es_free(&a, team, sizeof *team);
+}
+
+static esrgan_status start_workers(es_team *team, esrgan_error *error) {
+    /* Signals are for the caller's threads. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int started = 0, code = 0;
+    for (; started < team->members - 1; started++) {
+        worker *w = &team->workers[started];
+        *w = (worker){.team = team, .member = started + 1};
+        code = create_thread(&w->thread, work, w);
+        if (code != 0) break;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code == 0) return ESRGAN_OK;
+    end_workers(team, started);
+    return es_fail(error, ESRGAN_E_THREAD, "thread %d of %d could not be created (error %d)",
+                   started + 1, team->members - 1, code);
+}
+
+esrgan_status es_team_create(es_team **out, int members, const esrgan_allocator *a,
+                             esrgan_error *error) {
+    *out = NULL;
+    if (members < 1 || members > MAX_MEMBERS)
+        return es_fail(error, ESRGAN_E_ARGUMENT, "threads is %d; must be 1 to %d", members,
+                       MAX_MEMBERS);
+    es_team *team = es_calloc(a, 1, sizeof *team);
+    if (!team) return es_fail(error, ESRGAN_E_MEMORY, "no memory for a team of threads");
+    team->allocator = *a;
+    team->members = members;
+    team->spin = members <= es_cpu_count() ? SPIN_ROOM : SPIN_CROWD;
+    atomic_init(&team->busy, 0);
+    atomic_init(&team->arrived, 0);
+    if (members > 1) {
+        team->workers = es_calloc(a, (size_t)(members - 1), sizeof *team->workers);
+        if (!team->workers) {
+            team_release(team, false);
+            return es_fail(error, ESRGAN_E_MEMORY, "no memory for a team of %d threads", members);
+        }
+    }
+    if (!counters_init(team)) {
+        team_release(team, false);
+        return es_fail(error, ESRGAN_E_THREAD, "no mutex or condition variable to be had");
+    }
+    esrgan_status status = start_workers(team, error);
+    if (status != ESRGAN_OK) {
+        team_release(team, true);
+        return status;
+    }
+    *out = team;
+    return ESRGAN_OK;
+}
+
+void es_team_free(es_team *team) {
+    if (!team) return;
+    end_workers(team, team->members - 1);
+    team_release(team, true);
+}
+
+int es_team_members(const es_team *team) { return team->members; }
+
+void es_team_run(es_team *team, es_job job, void *context) {
+    if (team->members == 1) {
+        job(context, 0, 1);
+        return;
+    }
+    const unsigned finished = atomic_load(&team->finish.value);
+    team->job = job;
+    team->context = context;
+    atomic_store(&team->busy, team->members - 1);
+    counter_bump(&team->start);
+    job(context, 0, team->members);
+    counter_wait(&team->finish, finished, team->spin);
+}
+
+void es_team_barrier(es_team *team, int member) {
+    (void)member;
+    if (team->members == 1) return;
+    const unsigned round = atomic_load(&team->barrier.value);
+    if (atomic_fetch_add(&team->arrived, 1) == team->members - 1) {
+        atomic_store(&team->arrived, 0); /* before anybody can come again */
+        counter_bump(&team->barrier);
+    } else {
+        counter_wait(&team->barrier, round, team->spin);
+    }
+}
+
+/* ---- How many CPUs ------------------------------------------------------------------------ */
+
+/* Reads a small text file; false where there is none. */
+static bool read_text(const char *path, char *text, size_t size) {
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    const ssize_t got = read(file, text, size - 1);
+    close(file);
+    if (got < 0) return false;
+    text[got] = 0;
+    return true;
+}
+
+static int cpus_of(long long quota, long long period) {
+    if (quota <= 0 || period <= 0) return 0;
+    const long long cpus = quota / period + (quota % period != 0);
+    return cpus > MAX_MEMBERS ? 0 : (int)cpus;
+}
+
+static int quota_v2(const char *folder) {
+    char path[1024], text[128];
+    long long quota, period;
+    if (snprintf(path, sizeof path, "%s/cpu.max", folder) >= (int)sizeof path) return 0;
+    if (!read_text(path, text, sizeof text)) return 0;
+    return sscanf(text, "%lld %lld", &quota, &period) == 2 ? cpus_of(quota, period) : 0;
+}
+
+static int quota_v1(const char *folder) {
+    char path[1024], quota[64], period[64];
+    if (snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", folder) >= (int)sizeof path) return 0;
+    if (!read_text(path, quota, sizeof quota)) return 0;
+    if (snprintf(path, sizeof path, "%s/cpu.cfs_period_us", folder) >= (int)sizeof path) return 0;
+    if (!read_text(path, period, sizeof period)) return 0;
+    return cpus_of(atoll(quota), atoll(period));
+}
+
+/* The tightest quota of a cgroup and those above it, up to the mount. */
+static int quota_upwards(const char *mount, const char *group, int (*quota)(const char *folder)) {
+    char folder[900];
+    const size_t root = strlen(mount);
+    if (snprintf(folder, sizeof folder, "%s%s", mount, group) >= (int)sizeof folder) return 0;
+    int tightest = 0;
+    for (;;) {
+        const int here = quota(folder);
+        if (here > 0 && (tightest == 0 || here < tightest)) tightest = here;
+        char *slash = strrchr(folder, '/');
+        if (strlen(folder) <= root || !slash || (size_t)(slash - folder) < root) return tightest;
+        *slash = 0;
+    }
+}
+
+static bool has_word(const char *list, const char *word) {
+    const size_t n = strlen(word);
+    for (const char *p = list; p; p = strchr(p, ',')) {
+        if (*p == ',') p++;
+        if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == 0)) return true;
+    }
+    return false;
+}
+
+int es_cgroup_cpus(const char *proc_file, const char *mount) {
+    char text[4096];
+    if (!read_text(proc_file, text, sizeof text)) return 0;
+    int tightest = 0;
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;) {
+        /* hierarchy:controllers:path */
+        char *controllers = strchr(line, ':');
+        char *group = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!group) continue;
+        *group++ = 0;
+        controllers++;
+        int here = 0;
+        if (*controllers == 0) {
+            here = quota_upwards(mount, group, quota_v2);
+        } else if (has_word(controllers, "cpu")) {
+            char cpu[512];
+            if (snprintf(cpu, sizeof cpu, "%s/cpu", mount) < (int)sizeof cpu)
+                here = quota_upwards(cpu, group, quota_v1);
+        }
+        if (here > 0 && (tightest == 0 || here < tightest)) tightest = here;
+    }
+    return tightest;
+}
+
+static int affinity_cpus(void) {
+#if defined(__linux__)
+    /* Room for 65536 CPUs: the call fails where the kernel's mask is larger than the buffer. */
+    static const size_t size = 8192;
+    cpu_set_t mask[8192 / sizeof(cpu_set_t)];
+    if (sched_getaffinity(0, size, mask) == 0) return CPU_COUNT_S(size, mask);
+#endif
+    return (int)sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+int es_cpu_count(void) {
+    int cpus = affinity_cpus();
+    if (cpus < 1) cpus = 1;
+    if (cpus > MAX_MEMBERS) cpus = MAX_MEMBERS;
+    const int quota = es_cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+    return quota > 0 && quota < cpus ? quota : cpus;
+}
