@@ -119,6 +119,9 @@ typedef struct esrgan_open_options {
     uint64_t max_bytes;  /* most bytes that reading may allocate (inflated entries, copies,
                             tables).  0: 4 GiB.                                                    */
     const esrgan_allocator *allocator; /* NULL: malloc and free */
+    int up_factor;       /* what one up stage multiplies the size by: 0 or 2, or 3 for the x3 models
+                            of the old layout, which nothing inside the file tells from x2 models.
+                            Default 0.                                                             */
 } esrgan_open_options;
 
 ESRGAN_API void esrgan_open_options_init(esrgan_open_options *options);

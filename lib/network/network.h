@@ -49,8 +49,12 @@ typedef struct es_network {
     struct es_network_private *priv; /* names */
 } es_network;
 
-/* Recognises and checks strictly: every key needed is there with the right shape, no other is. */
-esrgan_status es_network_create(es_network **out, const es_checkpoint *checkpoint,
+/*
+ * Recognises and checks strictly: every key needed is there with the right shape, no other is.
+ * `up_factor` is what one up stage multiplies by: 2, or 3 where the caller knows of a x3 model (its
+ * keys and shapes are those of a x2 model); 0 means 2.  `checkpoint` must outlive the network.
+ */
+esrgan_status es_network_create(es_network **out, const es_checkpoint *checkpoint, int up_factor,
                                 const esrgan_allocator *a, esrgan_error *error);
 void es_network_free(es_network *network);
 
