@@ -29,7 +29,8 @@ typedef struct es_io {
 /* All that an engine works with; belongs to the session, one run at a time. */
 typedef struct es_context {
     const es_network *network;
-    es_team *team;
+    es_team *team;                 /* NULL while estimating                                     */
+    int members;                   /* of the team; set while estimating too                     */
     es_meter *meter;               /* all memory of the run comes from meter->allocator */
     esrgan_precision precision;
     esrgan_backend backend;        /* resolved: never ESRGAN_AUTO */
@@ -38,6 +39,7 @@ typedef struct es_context {
     esrgan_progress_fn progress;   /* called by member 0 only, through es_progress */
     void *progress_context;
     double progress_from, progress_to; /* the share of the whole call that this run is */
+    struct es_progress_state *progress_state; /* the session's: when it was called last */
     esrgan_trace_fn trace;
     void *trace_context;
     const char *trace_filter;
@@ -62,7 +64,9 @@ typedef struct es_engine {
 
 extern const es_engine es_engine_reference, es_engine_openblas, es_engine_native;
 
-/* Reports progress within the run (0..1); ESRGAN_E_CANCELLED where the caller wants to stop. */
+/* Reports progress within the run (0..1), from member 0 only; ESRGAN_E_CANCELLED where the caller
+ * wants to stop.  May be called as often as there is something to say: calls that come too soon
+ * after the last one are not passed on. */
 esrgan_status es_progress(const es_context *context, double done, esrgan_error *error);
 
 /* True where context->trace is set and the filter lets this name through. */
