@@ -18,7 +18,7 @@
  *    once.  An esrgan_session belongs to one thread at a time.  Functions without a handle may be
  *    called from any thread.
  *  - The library never prints, never exits, and never changes global state of the process but
- *    for one thing: the openblas backend sets OpenBLAS to one thread.
+ *    for one thing: the openblas backend and esrgan_layer_compute set OpenBLAS to one thread.
  *  - Tensors are NCHW, contiguous, float32.  Pictures are interleaved rows, 8 or 16 bits a sample.
  */
 #ifndef ESRGAN_H
@@ -375,7 +375,7 @@ typedef struct esrgan_layer {
     int channels_in;        /* summed over the inputs                                              */
     int channels_out;
     int kernel;             /* 3 or 1 for a convolution, 0 otherwise                               */
-    int num, den;           /* height and width are the input's times num / den                    */
+    int num, den;           /* height and width are those of "input" (layer 0) times num / den     */
     double alpha;           /* slope of an lrelu, factor of a residual (out = alpha*a + b)         */
 } esrgan_layer;
 
@@ -398,7 +398,9 @@ ESRGAN_API esrgan_status esrgan_layer_weights(const esrgan_model *model, int ind
  * Recomputes one layer in double from given inputs: inputs[i] is 1 x C x H x W, contiguous, for
  * the i-th entry of esrgan_layer.inputs; height and width are those of the inputs.  `output`
  * receives channels_out x H' x W'.  Where `bound` is not NULL it receives, for each element, the
- * sum of |w||x| + |bias| that rounding errors are measured against.
+ * sum of |w||x| + |bias| that rounding errors are measured against (for the other kinds: the sum
+ * of the magnitudes of what is added).  Either of `output` and `bound` may be NULL.  Runs on the
+ * calling thread; several threads may compute layers of one model at once.
  */
 ESRGAN_API esrgan_status esrgan_layer_compute(const esrgan_model *model, int index,
                                               const double *const *inputs, int height, int width,
