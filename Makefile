@@ -35,6 +35,7 @@ PKG_CONFIG ?= pkg-config
 BLAS_CFLAGS := $(shell $(PKG_CONFIG) --cflags openblas 2>/dev/null)
 BLAS_LIBS   := $(shell $(PKG_CONFIG) --libs openblas 2>/dev/null || echo -lopenblas)
 LIBS         = $(BLAS_LIBS) -lz -lm -lpthread
+CMD_LIBS     = -lpng -ljpeg -lwebp -lwebpmux -lwebpdemux -ltiff
 
 CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude -Ilib -Ikernels $(BLAS_CFLAGS) $(CPPFLAGS)
 CFLAGS_ALL   = -std=c11 -fPIC -fvisibility=hidden -ffp-contract=off -pthread -MMD -MP \

@@ -13,10 +13,7 @@ static const struct sub_command {
     int (*run)(int argc, char **argv);
     const char *summary;
 } COMMANDS[] = {
-    {"upscale", cmd_upscale, "Upscale pictures"},
-    {"forward", cmd_forward, "Run the network alone on a tensor (.npy)"},
     {"info", cmd_info, "Describe a model, or this CPU"},
-    {"eval", cmd_eval, "Measure a model on pictures (PSNR, SSIM, beside bicubic)"},
 };
 
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
