@@ -208,9 +208,9 @@ typedef enum esrgan_backend {
 } esrgan_backend;
 
 /*
- * Called from the thread that runs the session, at most some hundred times a run; `done` grows
- * from 0 to 1.  Non-zero cancels: the call under way returns ESRGAN_E_CANCELLED soon and the
- * session stays usable.
+ * Called from the thread that runs the session; `done` grows from 0 to 1.  A call comes with every
+ * 1/256 of the work or so, and in a long run ten times a second.  Non-zero cancels: the call under
+ * way returns ESRGAN_E_CANCELLED soon and the session stays usable.
  */
 typedef int (*esrgan_progress_fn)(void *context, double done);
 

@@ -26,25 +26,30 @@ typedef struct es_io {
     void *context;
 } es_io;
 
+/* When the caller's progress function was last called, and with what. */
+typedef struct es_progress_state {
+    double said, seconds;
+} es_progress_state;
+
 /* All that an engine works with; belongs to the session, one run at a time. */
 typedef struct es_context {
     const es_network *network;
-    es_team *team;                 /* NULL while estimating                                     */
-    int members;                   /* of the team; set while estimating too                     */
-    es_meter *meter;               /* all memory of the run comes from meter->allocator */
+    es_team *team;   /* NULL while estimating                                     */
+    int members;     /* of the team; set while estimating too                     */
+    es_meter *meter; /* all memory of the run comes from meter->allocator */
     esrgan_precision precision;
-    esrgan_backend backend;        /* resolved: never ESRGAN_AUTO */
-    const char *isa;               /* native: tier asked for, or NULL */
+    esrgan_backend backend; /* resolved: never ESRGAN_AUTO */
+    const char *isa;        /* native: tier asked for, or NULL */
     bool keep_weights;
-    esrgan_progress_fn progress;   /* called by member 0 only, through es_progress */
+    esrgan_progress_fn progress; /* called by member 0 only, through es_progress */
     void *progress_context;
     double progress_from, progress_to; /* the share of the whole call that this run is */
-    struct es_progress_state *progress_state; /* the session's: when it was called last */
+    es_progress_state *progress_state; /* the session's; said < 0 before the first call */
     esrgan_trace_fn trace;
     void *trace_context;
     const char *trace_filter;
-    int trace_n;                   /* which picture of a batch this is (dims[0] stays 1) */
-    void *engine_state;            /* the engine's own, kept between runs; freed by its release */
+    int trace_n;        /* which picture of a batch this is (dims[0] stays 1) */
+    void *engine_state; /* the engine's own, kept between runs; freed by its release */
 } es_context;
 
 typedef struct es_engine {
