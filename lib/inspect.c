@@ -74,8 +74,8 @@ typedef struct conv_memory {
 } conv_memory;
 
 static bool conv_alloc(conv_memory *m, const esrgan_allocator *a, const es_op *op, size_t scratch) {
-    size_t weights = (size_t)op->channels * (size_t)op->channels_in *
-                     (size_t)(op->kernel * op->kernel);
+    size_t weights =
+        (size_t)op->channels * (size_t)op->channels_in * (size_t)(op->kernel * op->kernel);
     size_t doubles = weights + (size_t)op->channels + scratch;
     m->bytes = doubles * sizeof(double) + (size_t)op->channels_in * sizeof(double *);
     m->block = es_alloc(a, m->bytes);
@@ -111,8 +111,8 @@ static esrgan_status compute_conv(const esrgan_model *model, int index, const es
         es_conv_f64_run(&conv, m.scratch);
     }
     if (!status && bound) {
-        size_t weights = (size_t)op->channels * (size_t)op->channels_in *
-                         (size_t)(op->kernel * op->kernel);
+        size_t weights =
+            (size_t)op->channels * (size_t)op->channels_in * (size_t)(op->kernel * op->kernel);
         for (size_t i = 0; i < weights + (size_t)op->channels; i++) /* the bias follows on */
             m.weight[i] = fabs(m.weight[i]);
         conv.absolute = true;
@@ -134,8 +134,7 @@ static void compute_nearest(const es_op *op, const double *in, int height, int w
     size_t f = (size_t)op->factor, h = (size_t)height, w = (size_t)width;
     for (size_t c = 0; c < (size_t)op->channels; c++)
         for (size_t y = 0; y < h * f; y++)
-            for (size_t x = 0; x < w * f; x++)
-                *out++ = in[(c * h + y / f) * w + x / f];
+            for (size_t x = 0; x < w * f; x++) *out++ = in[(c * h + y / f) * w + x / f];
 }
 
 static void compute_unshuffle(const es_op *op, const double *in, int height, int width,

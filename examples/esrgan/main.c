@@ -14,6 +14,7 @@ static const struct sub_command {
     const char *summary;
 } COMMANDS[] = {
     {"info", cmd_info, "Describe a model, or this CPU"},
+    {"trace", cmd_trace, "Write every value on the way through a network"},
 };
 
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };

@@ -1,0 +1,144 @@
+#include "trace_write.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "json.h"
+#include "npy.h"
+#include "value_stats.h"
+
+bool trace_write_begin(trace_writer *w, const char *path, bool stats_only) {
+    *w = (trace_writer){.path = path, .stats_only = stats_only};
+    w->packed = !strcmp(path_extension(path), "npz");
+    if (w->packed ? !npz_create(&w->npz, path) : !make_folders(path)) return false;
+    w->list = open_memstream(&w->text, &w->text_size);
+    if (w->list) return true;
+    complain("out of memory");
+    if (w->packed) npz_abandon(&w->npz);
+    return false;
+}
+
+/* Numbers that JSON has no word for stand there as text. */
+static void write_number(FILE *to, double v, int digits) {
+    if (isnan(v))
+        fputs("\"nan\"", to);
+    else if (isinf(v))
+        fputs(v < 0 ? "\"-inf\"" : "\"inf\"", to);
+    else
+        fprintf(to, "%.*g", digits, v);
+}
+
+static void write_stats(FILE *to, esrgan_dtype dtype, const void *data, uint64_t count) {
+    value_stats stats;
+    stats_compute(&stats, dtype, data, count);
+    const double figures[4] = {stats.min, stats.max, stats.mean, stats.rms};
+    static const char *const names[4] = {"min", "max", "mean", "rms"};
+    fputs("\"stats\": {", to);
+    for (int i = 0; i < 4; i++) {
+        fprintf(to, "\"%s\": ", names[i]);
+        write_number(to, figures[i], 17);
+        fputs(", ", to);
+    }
+    fprintf(to, "\"nan\": %llu, \"inf\": %llu, \"hash\": \"%016llx\",\n      \"samples\": [",
+            (unsigned long long)stats.nan, (unsigned long long)stats.inf,
+            (unsigned long long)stats.hash);
+    for (int k = 0; k < stats.samples; k++) {
+        if (k) putc(',', to);
+        write_number(to, stats.sample[k], dtype == ESRGAN_F64 ? 17 : 9);
+    }
+    fputs("]}", to);
+}
+
+static size_t element_size(esrgan_dtype dtype) {
+    return dtype == ESRGAN_F64 ? 8 : dtype == ESRGAN_F32 ? 4 : 1;
+}
+
+/* The bytes of a .npy header, the caller's to free. */
+static char *npy_head(esrgan_dtype dtype, const int64_t dims[4], size_t *size) {
+    char *head = NULL;
+    FILE *memory = open_memstream(&head, size);
+    bool good = memory && npy_write_header(memory, dtype == ESRGAN_U8 ? 'u' : 'f',
+                                           (int)element_size(dtype), 4, dims);
+    if (memory && fclose(memory) != 0) good = false;
+    if (good) return head;
+    complain("out of memory");
+    free(head);
+    return NULL;
+}
+
+static bool write_file(trace_writer *w, const char *name, const void *head, size_t head_size,
+                       const void *body, size_t size) {
+    if (w->packed) return npz_add(&w->npz, name, head, head_size, body, size);
+    file_out out;
+    char *path = path_join(w->path, name);
+    bool good = path && file_create(&out, path);
+    if (good) {
+        fwrite(head, 1, head_size, out.stream); /* failures show at the commit */
+        if (size > 0) fwrite(body, 1, size, out.stream);
+        good = file_commit(&out);
+    }
+    free(path);
+    return good;
+}
+
+bool trace_write_value(trace_writer *w, const char *name, const char *op, esrgan_dtype dtype,
+                       const int64_t dims[4], const void *data, const char *const *inputs) {
+    static const char *const types[] = {"float32", "float64", "uint8"};
+    uint64_t count = (uint64_t)(dims[0] * dims[1] * dims[2] * dims[3]);
+    fprintf(w->list, "%s\n    {\"index\": %d, \"name\": ", w->count ? "," : "", w->count);
+    json_quote(w->list, name);
+    fputs(", \"op\": ", w->list);
+    json_quote(w->list, op);
+    fprintf(w->list, ", \"shape\": [%lld, %lld, %lld, %lld], \"dtype\": \"%s\", \"inputs\": [",
+            (long long)dims[0], (long long)dims[1], (long long)dims[2], (long long)dims[3],
+            types[dtype]);
+    for (int i = 0; inputs[i]; i++) {
+        if (i) fputs(", ", w->list);
+        json_quote(w->list, inputs[i]);
+    }
+    fputs("],\n      ", w->list);
+    bool good = true;
+    if (!w->stats_only) {
+        size_t head_size;
+        char *head = npy_head(dtype, dims, &head_size);
+        char *file = text_format("%s.npy", name);
+        good = head && file;
+        if (good) {
+            fputs("\"file\": ", w->list);
+            json_quote(w->list, file);
+            fputs(",\n      ", w->list);
+            good = write_file(w, file, head, head_size, data, (size_t)count * element_size(dtype));
+        }
+        free(head);
+        free(file);
+    }
+    write_stats(w->list, dtype, data, count);
+    putc('}', w->list);
+    w->count++;
+    return good;
+}
+
+bool trace_write_end(trace_writer *w, const char *head) {
+    bool good = fclose(w->list) == 0;
+    w->list = NULL;
+    char *manifest = NULL;
+    if (good)
+        manifest = text_format("{\n  \"format\": \"esrgan-trace\",\n  \"version\": 1,\n  %s,\n"
+                               "  \"values\": [%s\n  ]\n}\n",
+                               head, w->text);
+    good = manifest && write_file(w, "manifest.json", manifest, strlen(manifest), NULL, 0);
+    free(manifest);
+    free(w->text);
+    if (!w->packed) return good;
+    if (good) return npz_commit(&w->npz);
+    npz_abandon(&w->npz);
+    return false;
+}
+
+void trace_write_abandon(trace_writer *w) {
+    fclose(w->list);
+    free(w->text);
+    if (w->packed) npz_abandon(&w->npz);
+}
