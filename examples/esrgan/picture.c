@@ -46,7 +46,7 @@ bool picture_is_name(const char *name) {
 
 /* ---- Memory ------------------------------------------------------------------------------- */
 
-bool picture_make(picture *p, int width, int height, int channels, int bits) {
+bool picture_make(picture *p, const char *name, int width, int height, int channels, int bits) {
     size_t row = (size_t)width * (size_t)channels * (size_t)bits / 8;
     p->pixels = (esrgan_picture){.width = width,
                                  .height = height,
@@ -54,11 +54,14 @@ bool picture_make(picture *p, int width, int height, int channels, int bits) {
                                  .bits = bits,
                                  .stride = (ptrdiff_t)row};
     if (width < 1 || height < 1 || (int64_t)width * height > PICTURE_MAX_PIXELS) {
-        complain("a picture of %dx%d pixels is not possible here (at most %d pixels)", width,
+        complain("%s: a picture of %dx%d pixels is more than fits (at most %d pixels)", name, width,
                  height, PICTURE_MAX_PIXELS);
         return false;
     }
-    p->pixels.data = allocate((size_t)height, row);
+    p->pixels.data = calloc((size_t)height, row);
+    if (!p->pixels.data)
+        complain("%s: no memory for %dx%d pixels (%zu bytes)", name, width, height,
+                 (size_t)height * row);
     return p->pixels.data != NULL;
 }
 
@@ -127,13 +130,13 @@ static int exif_take_orientation(uint8_t *exif, size_t size) {
 }
 
 /* Turns and mirrors the pixels so that they stand as orientation 1..8 says they are meant. */
-static bool apply_orientation(picture *p, int orientation) {
+static bool apply_orientation(picture *p, const char *name, int orientation) {
     if (orientation < 2 || orientation > 8) return true;
     const esrgan_picture from = p->pixels;
     bool turned = orientation >= 5;
     picture to = {.format = p->format};
-    if (!picture_make(&to, turned ? from.height : from.width, turned ? from.width : from.height,
-                      from.channels, from.bits))
+    if (!picture_make(&to, name, turned ? from.height : from.width,
+                      turned ? from.width : from.height, from.channels, from.bits))
         return false;
     size_t pixel = (size_t)from.channels * (size_t)from.bits / 8;
     bool right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
@@ -178,7 +181,7 @@ bool picture_decode(const uint8_t *data, size_t size, const char *name, picture 
     case PICTURE_OTHER: good = stb_decode(data, size, name, out); break;
     }
     int orientation = exif_take_orientation(out->exif, out->exif_size);
-    if (good) good = apply_orientation(out, tagged > 1 ? tagged : orientation);
+    if (good) good = apply_orientation(out, name, tagged > 1 ? tagged : orientation);
     if (!good) picture_free(out);
     return good;
 }
@@ -207,11 +210,11 @@ static void put_sample(uint8_t *row, size_t i, int bits, uint32_t value) {
         ((uint16_t *)(void *)row)[i] = (uint16_t)value;
 }
 
-bool picture_convert(const picture *from, int channels, int bits, picture *to) {
+bool picture_convert(const picture *from, const char *name, int channels, int bits, picture *to) {
     const esrgan_picture *f = &from->pixels;
     memset(to, 0, sizeof *to);
     to->format = from->format;
-    if (!picture_make(to, f->width, f->height, channels, bits)) return false;
+    if (!picture_make(to, name, f->width, f->height, channels, bits)) return false;
     bool has_alpha = f->channels == 2 || f->channels == 4,
          to_alpha = channels == 2 || channels == 4;
     int colours = f->channels >= 3 ? 3 : 1, to_colours = channels >= 3 ? 3 : 1;
@@ -277,7 +280,7 @@ bool picture_write(const char *path, const picture *p, const picture_write_optio
     if (channels != p->pixels.channels || bits != p->pixels.bits) {
         if (options->format == PICTURE_JPEG && has_transparency(p))
             warn("%s: JPEG knows no transparency: the picture is laid over white", name);
-        if (!picture_convert(p, channels, bits, &converted)) return false;
+        if (!picture_convert(p, name, channels, bits, &converted)) return false;
         source = &converted;
     }
     file_out out;

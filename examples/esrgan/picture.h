@@ -29,8 +29,8 @@ typedef struct picture {
 
 /* All of these return false after a complaint that names the file. */
 
-/* Room for the pixels, cleared. */
-bool picture_make(picture *p, int width, int height, int channels, int bits);
+/* Room for the pixels, cleared; `name` is for complaints, here and below. */
+bool picture_make(picture *p, const char *name, int width, int height, int channels, int bits);
 void picture_free(picture *p);
 
 /* "-" is standard input.  Palettes become RGB, CMYK becomes RGB; EXIF's orientation is applied. */
@@ -59,6 +59,6 @@ bool picture_is_name(const char *name); /* has the extension of a format that ca
 bool picture_copy_metadata(picture *to, const picture *from);
 
 /* The same pixels with another depth or channel count: 8 or 16 bits; alpha dropped or kept. */
-bool picture_convert(const picture *from, int channels, int bits, picture *to);
+bool picture_convert(const picture *from, const char *name, int channels, int bits, picture *to);
 
 #endif

@@ -96,7 +96,7 @@ static bool decode(struct jpeg_decompress_struct *jpeg, jpeg_job *job, const uin
         jpeg->out_color_space = jpeg->num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
     jpeg_start_decompress(jpeg);
-    if (!picture_make(out, (int)jpeg->output_width, (int)jpeg->output_height,
+    if (!picture_make(out, job->name, (int)jpeg->output_width, (int)jpeg->output_height,
                       jpeg->num_components == 1 ? 1 : 3, 8))
         return false;
     if (!read_rows(jpeg, job, out) || !read_metadata(jpeg, job, out)) return false;

@@ -82,7 +82,7 @@ static bool decode(png_job *job, picture *out) {
     png_set_user_limits(job->png, 1 << 24, 1 << 24);
     png_read_info(job->png, job->info);
     ask_for_plain_samples(job->png, job->info);
-    if (!picture_make(out, (int)png_get_image_width(job->png, job->info),
+    if (!picture_make(out, job->name, (int)png_get_image_width(job->png, job->info),
                       (int)png_get_image_height(job->png, job->info),
                       png_get_channels(job->png, job->info),
                       png_get_bit_depth(job->png, job->info)) ||

@@ -40,7 +40,7 @@ bool stb_decode(const uint8_t *data, size_t size, const char *name, picture *out
         complain("%s: damaged picture: %s", name, stbi_failure_reason());
         return false;
     }
-    bool good = picture_make(out, width, height, channels, deep ? 16 : 8);
+    bool good = picture_make(out, name, width, height, channels, deep ? 16 : 8);
     if (good) memcpy(out->pixels.data, pixels, (size_t)out->pixels.stride * (size_t)height);
     stbi_image_free(pixels);
     return good;

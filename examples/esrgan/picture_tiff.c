@@ -164,8 +164,8 @@ static void invert(uint8_t *row, int width, int channels, int bits, bool alpha) 
             set_sample(row, i, bits, top - get_sample(row, i, bits));
 }
 
-static bool read_plain(TIFF *tiff, const tiff_shape *s, picture *out) {
-    if (!picture_make(out, (int)s->width, (int)s->height, s->samples, s->bits)) return false;
+static bool read_plain(TIFF *tiff, const tiff_shape *s, const char *name, picture *out) {
+    if (!picture_make(out, name, (int)s->width, (int)s->height, s->samples, s->bits)) return false;
     if (TIFFScanlineSize64(tiff) > (uint64_t)out->pixels.stride) return false;
     for (int y = 0; y < out->pixels.height; y++) {
         uint8_t *row = picture_row(out, y);
@@ -178,10 +178,10 @@ static bool read_plain(TIFF *tiff, const tiff_shape *s, picture *out) {
 }
 
 /* Everything else through libtiff's own conversion to 8-bit RGBA. */
-static bool read_converted(TIFF *tiff, const tiff_shape *s, picture *out) {
+static bool read_converted(TIFF *tiff, const tiff_shape *s, const char *name, picture *out) {
     int channels = s->alpha ? 4 : 3;
     size_t count = (size_t)s->width * s->height;
-    if (!picture_make(out, (int)s->width, (int)s->height, channels, 8)) return false;
+    if (!picture_make(out, name, (int)s->width, (int)s->height, channels, 8)) return false;
     uint32_t *raster = allocate(count, sizeof *raster);
     bool good = raster && TIFFReadRGBAImageOriented(tiff, s->width, s->height, raster,
                                                     ORIENTATION_TOPLEFT, 1);
@@ -214,9 +214,9 @@ bool tiff_decode(const uint8_t *data, size_t size, const char *name, picture *ou
         uint16_t tag = 1;
         TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &tag);
         *orientation = tag;
-        good = read_plain(tiff, &shape, out);
+        good = read_plain(tiff, &shape, name, out);
     } else if (good) {
-        good = read_converted(tiff, &shape, out);
+        good = read_converted(tiff, &shape, name, out);
     }
     uint32_t icc_size = 0;
     void *icc = NULL;

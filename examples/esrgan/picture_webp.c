@@ -42,7 +42,7 @@ bool webp_decode(const uint8_t *data, size_t size, const char *name, picture *ou
         complain("%s: animated WebP is not supported", name);
         return false;
     }
-    if (!picture_make(out, features.width, features.height, features.has_alpha ? 4 : 3, 8))
+    if (!picture_make(out, name, features.width, features.height, features.has_alpha ? 4 : 3, 8))
         return false;
     size_t room = (size_t)out->pixels.stride * (size_t)out->pixels.height;
     uint8_t *(*into)(const uint8_t *, size_t, uint8_t *, size_t, int) =
