@@ -28,16 +28,17 @@ static float float_of(uint32_t u) {
     return f;
 }
 
-float es_f16_to_f32(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
-    if (exponent == 31) {
-        if (fraction != 0) fraction |= 0x200u; /* a signalling NaN becomes quiet */
-        return float_of(sign | 0x7f800000u | fraction << 13);
-    }
-    if (exponent != 0) return float_of(sign | (exponent + 112) << 23 | fraction << 13);
-    /* Zero or denormal: fraction * 2^-24, exact in float. */
-    return float_of(sign | bits_of((float)fraction * 0x1p-24f));
+/* Without branches, so that loops over it become vector code: the multiplication moves the exponent
+ * to its place and makes denormals of binary16 normal, both exactly. */
+static inline float half_to_float(uint16_t h) {
+    uint32_t magnitude = h & 0x7fffu, sign = (uint32_t)(h & 0x8000u) << 16;
+    uint32_t u = bits_of(float_of(magnitude << 13) * 0x1p112f);
+    u |= magnitude >= 0x7c00u ? 0x7f800000u : 0; /* Inf, NaN */
+    u |= magnitude > 0x7c00u ? 0x400000u : 0;    /* a signalling NaN becomes quiet */
+    return float_of(sign | u);
 }
+
+float es_f16_to_f32(uint16_t h) { return half_to_float(h); }
 
 uint16_t es_f32_to_f16(float f) {
     uint32_t u = bits_of(f), sign = u >> 16 & 0x8000u;
@@ -53,11 +54,13 @@ uint16_t es_f32_to_f16(float f) {
     return (uint16_t)(sign | (u - 0x38000000u) >> 13);
 }
 
-float es_bf16_to_f32(uint16_t h) {
+static inline float bfloat_to_float(uint16_t h) {
     uint32_t u = (uint32_t)h << 16;
-    if ((u & 0x7fffffffu) > 0x7f800000u) u |= 0x400000u;
+    u |= (u & 0x7fffffffu) > 0x7f800000u ? 0x400000u : 0;
     return float_of(u);
 }
+
+float es_bf16_to_f32(uint16_t h) { return bfloat_to_float(h); }
 
 uint16_t es_f32_to_bf16(float f) {
     uint32_t u = bits_of(f);
@@ -88,4 +91,34 @@ double es_dtype_get(const void *data, es_dtype type, size_t index) {
     case ES_BOOL: return bits != 0 ? 1.0 : 0.0;
     }
     return 0.0;
+}
+
+void es_dtype_read_f32(const void *data, es_dtype type, size_t stride, size_t count, float *out) {
+    const uint8_t *p = data;
+    uint16_t half;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    switch (type) { /* the types that weights have: fast */
+    case ES_F32:
+        if (stride == 1) {
+            memcpy(out, p, count * sizeof *out);
+            return;
+        }
+        for (size_t i = 0; i < count; i++) memcpy(&out[i], p + 4 * i * stride, sizeof *out);
+        return;
+    case ES_F16:
+        for (size_t i = 0; i < count; i++) {
+            memcpy(&half, p + 2 * i * stride, sizeof half);
+            out[i] = half_to_float(half);
+        }
+        return;
+    case ES_BF16:
+        for (size_t i = 0; i < count; i++) {
+            memcpy(&half, p + 2 * i * stride, sizeof half);
+            out[i] = bfloat_to_float(half);
+        }
+        return;
+    default: break;
+    }
+#endif
+    for (size_t i = 0; i < count; i++) out[i] = (float)es_dtype_get(p, type, i * stride);
 }
