@@ -13,6 +13,7 @@ static const struct sub_command {
     int (*run)(int argc, char **argv);
     const char *summary;
 } COMMANDS[] = {
+    {"upscale", cmd_upscale, "Upscale pictures"},
     {"info", cmd_info, "Describe a model, or this CPU"},
     {"trace", cmd_trace, "Write every value on the way through a network"},
 };

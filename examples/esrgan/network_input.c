@@ -32,7 +32,7 @@ bool tensor_from_picture(const esrgan_picture *p, tensor *to) {
 
 bool tensor_to_picture(const tensor *from, picture *to) {
     int channels = from->c == 3 ? 3 : 1;
-    if (!picture_make(to, from->w, from->h, channels, 8)) return false;
+    if (!picture_make(to, "picture", from->w, from->h, channels, 8)) return false;
     for (int y = 0; y < from->h; y++) {
         uint8_t *row = (uint8_t *)to->pixels.data + y * to->pixels.stride;
         for (int x = 0; x < from->w; x++)
