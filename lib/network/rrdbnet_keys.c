@@ -94,15 +94,33 @@ static int scan_rest(es_rrdb_keys *keys, const char *key) {
     return strcmp(rest, ".weight") == 0 ? place : 0;
 }
 
-/* Roles that no new key filled are old where there are old keys, else as the blocks are. */
+static bool has_weight(const es_checkpoint *checkpoint, const char *key) {
+    char full[ES_KEY_SIZE + sizeof ".weight"];
+    snprintf(full, sizeof full, "%s.weight", key);
+    return es_checkpoint_find(checkpoint, full) != NULL;
+}
+
+/* The style of what has no key to show it: that of the blocks, or where there are none, of the
+ * keys around them. */
+static unsigned main_style(const es_rrdb_keys *keys, int highest) {
+    if (keys->root != 0) return keys->root;
+    if (keys->trunk != 0) return keys->trunk;
+    return highest >= 2 ? ES_ESRGAN : ES_BASICSR;
+}
+
+/* Roles that no new key filled are old where there are old keys, else as the rest is. */
 static void fill_in(es_rrdb_keys *keys, const es_checkpoint *checkpoint, int highest) {
-    unsigned other = keys->root != 0 ? keys->root : ES_BASICSR;
+    char key[ES_KEY_SIZE];
+    unsigned other = main_style(keys, highest);
     if (keys->root == 0) keys->root = other;
     if (keys->dense == 0) keys->dense = other;
     if (keys->suffix == 0) keys->suffix = other;
-    if (keys->first == 0)
-        keys->first = es_checkpoint_find(checkpoint, "model.0.weight") ? ES_ESRGAN : other;
-    if (keys->trunk == 0) keys->trunk = other;
+    if (keys->first == 0) keys->first = has_weight(checkpoint, "model.0") ? ES_ESRGAN : other;
+    if (keys->trunk == 0) {
+        keys->trunk = ES_ESRGAN;
+        es_rrdb_key_trunk(keys, key);
+        if (!has_weight(checkpoint, key)) keys->trunk = other;
+    }
     unsigned tail = highest >= 2 ? ES_ESRGAN : other;
     if (keys->hr == 0) keys->hr = tail;
     if (keys->last == 0) keys->last = tail;
@@ -126,7 +144,7 @@ es_rrdb_keys es_rrdb_scan(const es_checkpoint *checkpoint) {
     }
     /* Without blocks it is still an RRDBNet, a broken one, where the keys around them are. */
     keys.recognised = keys.blocks > 0 || (keys.trunk != 0 && keys.hr != 0) ||
-                      es_checkpoint_find(checkpoint, "model.1.sub.0.weight") != NULL;
+                      has_weight(checkpoint, "model.1.sub.0");
     fill_in(&keys, checkpoint, highest);
     return keys;
 }
