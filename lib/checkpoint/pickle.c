@@ -125,9 +125,11 @@ static esrgan_status gather(machine *m, es_node_kind kind, size_t from) {
     es_value value;
     esrgan_status status = add_node(m, (es_node){.kind = kind}, &value);
     if (status != ESRGAN_OK) return status;
-    status = append(m, value, m->stack + from, m->depth - from);
-    if (status != ESRGAN_OK) return status;
-    m->depth = from;
+    if (m->depth > from) { /* an empty stack has no address to count from */
+        status = append(m, value, m->stack + from, m->depth - from);
+        if (status != ESRGAN_OK) return status;
+        m->depth = from;
+    }
     return push(m, value);
 }
 
