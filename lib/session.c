@@ -255,6 +255,8 @@ esrgan_status es_session_begin(esrgan_session *s, esrgan_error *error) {
     s->context.progress_from = 0;
     s->context.progress_to = 1;
     s->context.trace_n = 0;
+    s->meter.refused = false;
+    s->held = 0;
     return es_progress(&s->context, 0, error);
 }
 
@@ -271,11 +273,11 @@ esrgan_status es_session_run(esrgan_session *s, int height, int width, const es_
     if (s->meter.limit != 0) {
         esrgan_status status = s->engine->estimate(&s->context, height, width, &needed, error);
         if (status != ESRGAN_OK) return status;
+        needed += s->held;
         if (needed > s->meter.limit) return too_little(s, needed, height, width, error);
     }
     s->context.progress_from = from;
     s->context.progress_to = to;
-    s->meter.refused = false;
     esrgan_status status = s->engine->run(&s->context, height, width, io, error);
     if (status == ESRGAN_E_MEMORY && s->meter.refused)
         return too_little(s, needed, height, width, error);

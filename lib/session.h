@@ -17,6 +17,7 @@ struct esrgan_session {
     es_progress_state progress_state;
     char *isa, *trace_filter; /* copies of the options' */
     bool check_finite;
+    uint64_t held; /* bytes that the call under way has taken besides its runs */
 };
 
 /* Begins a call that makes one or more runs. */
