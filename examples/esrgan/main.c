@@ -14,6 +14,7 @@ static const struct sub_command {
     const char *summary;
 } COMMANDS[] = {
     {"upscale", cmd_upscale, "Upscale pictures"},
+    {"forward", cmd_forward, "Run the network alone on a tensor (.npy)"},
     {"info", cmd_info, "Describe a model, or this CPU"},
     {"trace", cmd_trace, "Write every value on the way through a network"},
 };
