@@ -15,6 +15,7 @@ static const struct sub_command {
 } COMMANDS[] = {
     {"upscale", cmd_upscale, "Upscale pictures"},
     {"forward", cmd_forward, "Run the network alone on a tensor (.npy)"},
+    {"eval", cmd_eval, "Measure a model on pictures (PSNR, SSIM, beside bicubic)"},
     {"info", cmd_info, "Describe a model, or this CPU"},
     {"trace", cmd_trace, "Write every value on the way through a network"},
 };
