@@ -62,7 +62,17 @@ SONAME = libesrgan.so.$(SOMAJOR)
 COMMAND = $(BUILD)/esrgan
 
 .DEFAULT_GOAL := all
+
+# What runs is shown in short; `make V=1` shows the commands.
+ifeq ($(V),1)
+Q =
+say =
+else
+Q = @
+say = @printf '  %-6s %s\n' $(1) '$(2)'
+endif
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: all lib command examples clean help
 
 all: lib command examples
@@ -87,33 +97,40 @@ $(OBJ)/examples/%.o: CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude $(CPPFLAGS)
 
 $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(BUILDING) $(CFLAGS_ALL) $(ISAFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(BUILDING) $(CFLAGS_ALL) $(ISAFLAGS) -c -o $@ $<
 
 $(STATIC): $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
 
 $(SHARED): $(LIB_OBJ)
 	@mkdir -p $(@D)
-	$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--no-undefined $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
-	ln -sf $(@F) $(BUILD)/$(SONAME)
-	ln -sf $(SONAME) $(BUILD)/libesrgan.so
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--no-undefined $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	@ln -sf $(@F) $(BUILD)/$(SONAME)
+	@ln -sf $(SONAME) $(BUILD)/libesrgan.so
 
 $(COMMAND): $(CMD_OBJ) $(STATIC)
-	$(CC) $(LDFLAGS_ALL) -o $@ $(CMD_OBJ) $(STATIC) $(CMD_LIBS) $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(CMD_OBJ) $(STATIC) $(CMD_LIBS) $(LIBS)
 
 $(BUILD)/examples/%: examples/%.c $(STATIC)
 	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE -Iinclude -std=c11 $(WARN) $(CFLAGS) $(LDFLAGS_ALL) -o $@ $< $(STATIC) $(LIBS)
+	$(call say,CC,$<)
+	$(Q)$(CC) -D_GNU_SOURCE -Iinclude -std=c11 $(WARN) $(CFLAGS) $(LDFLAGS_ALL) -o $@ $< $(STATIC) $(LIBS)
 
 $(BUILD)/examples/%: examples/%.cc $(STATIC)
 	@mkdir -p $(@D)
-	$(CXX) -Iinclude -std=c++11 -Wall -Wextra -Werror -O2 $(LDFLAGS_ALL) -o $@ $< $(STATIC) $(LIBS)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) -Iinclude -std=c++11 -Wall -Wextra -Werror -O2 $(LDFLAGS_ALL) -o $@ $< $(STATIC) $(LIBS)
 
 $(BUILD)/tests/%: $(OBJ)/tests/%.o $(TEST_LIB_OBJ) $(STATIC)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ -lcmocka $(LIBS)
 
 # ---- Setting up: Debian packages by name, only those that are missing --------------------------
 DEPS     = gcc g++ make pkg-config libopenblas-dev zlib1g-dev libcmocka-dev libstb-dev libpng-dev \
