@@ -126,12 +126,14 @@ def export(state, path, half):
     """Write weights as the common tools expect them: {'params_ema': OrderedDict}."""
     kind = torch.float16 if half else torch.float32
     out = OrderedDict((k, v.detach().to("cpu", kind).contiguous().clone()) for k, v in state.items())
-    torch.save({"params_ema": out}, path)
+    # Through a file object, or the names within would hold that of the file.
+    with open(path, "wb") as f:
+        torch.save({"params_ema": out}, f)
 
 
 def load_exported(path):
     """Read weights written by export, or by a tool that writes the same layout."""
-    data = torch.load(path, map_location="cpu")
+    data = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("params_ema", "params"):
         if key in data:
             data = data[key]

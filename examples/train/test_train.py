@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import unittest
+import zipfile
 
 try:
     import numpy as np
@@ -26,12 +27,14 @@ except ImportError as err:
     print(f"skipped: {err}")
     sys.exit(77)
 
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
 import measure
 import pictures
 import train
 from rrdbnet import RRDBNet, load_exported, shape_of
 
-HERE = pathlib.Path(__file__).resolve().parent
 TINY = ["--feat", "8", "--blocks", "1", "--grow", "4", "--batch", "2", "--crop", "12",
         "--warmup", "2", "--type", "float", "--device", "cpu"]
 
@@ -102,6 +105,8 @@ class Learning(Base):
                 self.assertEqual(status, 0, err)
                 self.assertIn("left 0:00:0", said)
                 for name, kind in (("model.pth", torch.float16), ("model-float.pth", torch.float32)):
+                    with zipfile.ZipFile(out / name) as whole:
+                        self.assertIn("archive/data.pkl", whole.namelist())
                     raw = torch.load(out / name)["params_ema"]
                     self.assertTrue(all(v.dtype == kind and v.is_contiguous() for v in raw.values()))
                     state = load_exported(out / name)
