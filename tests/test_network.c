@@ -219,6 +219,31 @@ static void three_times(void **state) {
 
 /* ---- The list of operations ---- */
 
+/* What engines rely on, whatever the file said. */
+static void consistent(const es_network *network) {
+    assert_true(network->op_count > 0);
+    assert_int_equal(network->ops[0].kind, ES_OP_INPUT);
+    for (int i = 0; i < network->op_count; i++) {
+        const es_op *op = &network->ops[i];
+        int channels = 0;
+        for (int k = 0; k < op->input_count; k++) {
+            assert_true(op->inputs[k] >= 0 && op->inputs[k] < i);
+            channels += network->ops[op->inputs[k]].channels;
+        }
+        assert_int_equal(op->channels_in, channels);
+        assert_true(op->channels > 0);
+        assert_int_equal(es_network_find(network, op->name), i);
+        if (op->kind != ES_OP_CONV) continue;
+        assert_int_equal(op->weight->shape[0], op->channels);
+        assert_int_equal(op->weight->shape[1], op->channels_in);
+        assert_int_equal(op->weight->shape[2], op->kernel);
+        assert_int_equal(es_network_find(network, op->weight_key), i);
+    }
+    const es_op *last = &network->ops[network->op_count - 1];
+    assert_int_equal(last->channels, network->out_channels);
+    assert_true(last->num == network->scale && last->den == 1);
+}
+
 static void operations(void **state) {
     (void)state;
     static const char *const names[] = {
@@ -239,22 +264,7 @@ static void operations(void **state) {
     for (int i = 1; i <= 14; i++)
         assert_string_equal(network->ops[network->op_count - i].name, names[18 - i]);
 
-    for (int i = 0; i < network->op_count; i++) {
-        const es_op *op = &network->ops[i];
-        int channels = 0;
-        for (int k = 0; k < op->input_count; k++) {
-            assert_true(op->inputs[k] >= 0 && op->inputs[k] < i);
-            channels += network->ops[op->inputs[k]].channels;
-        }
-        assert_int_equal(op->channels_in, channels);
-        assert_true(op->channels > 0);
-        assert_int_equal(es_network_find(network, op->name), i);
-        if (op->kind != ES_OP_CONV) continue;
-        assert_int_equal(op->weight->shape[0], op->channels);
-        assert_int_equal(op->weight->shape[1], op->channels_in);
-        assert_int_equal(op->weight->shape[2], op->kernel);
-        assert_int_equal(es_network_find(network, op->weight_key), i);
-    }
+    consistent(network);
     const es_op *unshuffle = &network->ops[1], *last = &network->ops[network->op_count - 1];
     assert_int_equal(unshuffle->channels, 12);
     assert_true(unshuffle->num == 1 && unshuffle->den == 2);
@@ -477,6 +487,67 @@ static void hostile_names(void **state) {
     }
     REFUSED(&list, ESRGAN_E_MISSING_KEY, "conv_first.weight");
     pth_clear(&list);
+}
+
+/* ---- Files that are almost right ---- */
+
+static uint32_t draw(uint32_t *seed, uint32_t below) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)*seed * below) >> 32);
+}
+
+static void mutate(pth_list *list, uint32_t *seed) {
+    static const int64_t dims[] = {0, 1, 2, 3, 4, 5, 8, 12, 16, 4097};
+    pth_tensor *t = &list->items[draw(seed, (uint32_t)list->count)];
+    const pth_tensor *other = &list->items[draw(seed, (uint32_t)list->count)];
+    size_t length = strlen(t->name);
+    switch (draw(seed, 7)) {
+    case 0: pth_remove(list, t->name); break;
+    case 1: t->shape[draw(seed, 4)] = dims[draw(seed, 10)]; break;
+    case 2: t->ndim = (int)draw(seed, 5); break;
+    case 3: t->dtype = (es_dtype)draw(seed, ES_BOOL + 1); break;
+    case 4: t->name[draw(seed, (uint32_t)length)] = "0129.bBrRx"[draw(seed, 10)]; break;
+    case 5: t->name[draw(seed, (uint32_t)length)] = 0; break;
+    case 6:
+        if (other != t) snprintf(t->name + length, sizeof t->name - length, "%.20s", other->name);
+        break;
+    }
+}
+
+/* Whatever is wrong with it: a network that engines can run, or a refusal with a sentence. */
+static void almost_right(void **state) {
+    (void)state;
+    uint32_t seed = 20;
+    int opened = 0;
+    for (int round = 0; round < 3000; round++) {
+        pth_rrdbnet net = {(pth_layout)draw(&seed, 3),
+                           (int)draw(&seed, 2) ? 3 : 12,
+                           3,
+                           4,
+                           2,
+                           (int)draw(&seed, 2) + 1,
+                           (int)draw(&seed, 4),
+                           (int)draw(&seed, 2)};
+        pth_list list = {0};
+        pth_add_rrdbnet(&list, &net);
+        for (uint32_t n = draw(&seed, 3); n > 0; n--) mutate(&list, &seed);
+        esrgan_status status;
+        esrgan_error error = {0};
+        uint8_t *bytes;
+        esrgan_model *model = open_list(&list, NULL, &status, &error, &bytes);
+        if (model != NULL) {
+            consistent(model->network);
+            opened++;
+        } else {
+            assert_true(status != ESRGAN_E_MEMORY && status != ESRGAN_E_IO);
+            assert_non_null(strstr(error.message, "some.pth"));
+        }
+        esrgan_model_free(model);
+        free(bytes);
+        pth_clear(&list);
+    }
+    print_message("%d of 3000 opened\n", opened);
+    assert_in_range(opened, 500, 2500);
 }
 
 /* ---- Other families ---- */
@@ -729,6 +800,7 @@ int main(void) {
         cmocka_unit_test(types),
         cmocka_unit_test(counts),
         cmocka_unit_test(hostile_names),
+        cmocka_unit_test(almost_right),
         cmocka_unit_test(other_families),
         cmocka_unit_test(unknown),
         cmocka_unit_test(shared_models),
