@@ -499,7 +499,8 @@ static uint32_t draw(uint32_t *seed, uint32_t below) {
 static void mutate(pth_list *list, uint32_t *seed) {
     static const int64_t dims[] = {0, 1, 2, 3, 4, 5, 8, 12, 16, 4097};
     pth_tensor *t = &list->items[draw(seed, (uint32_t)list->count)];
-    const pth_tensor *other = &list->items[draw(seed, (uint32_t)list->count)];
+    char other[21];
+    snprintf(other, sizeof other, "%.20s", list->items[draw(seed, (uint32_t)list->count)].name);
     size_t length = strlen(t->name);
     switch (draw(seed, 7)) {
     case 0: pth_remove(list, t->name); break;
@@ -508,9 +509,7 @@ static void mutate(pth_list *list, uint32_t *seed) {
     case 3: t->dtype = (es_dtype)draw(seed, ES_BOOL + 1); break;
     case 4: t->name[draw(seed, (uint32_t)length)] = "0129.bBrRx"[draw(seed, 10)]; break;
     case 5: t->name[draw(seed, (uint32_t)length)] = 0; break;
-    case 6:
-        if (other != t) snprintf(t->name + length, sizeof t->name - length, "%.20s", other->name);
-        break;
+    case 6: snprintf(t->name + length, sizeof t->name - length, "%s", other); break;
     }
 }
 
