@@ -93,5 +93,5 @@ esrgan_status esrgan_forward(esrgan_session *session, int n, int height, int wid
         status = es_session_run(session, height, width, &io, (double)i / n, (i + 1.0) / n, error);
     }
     if (status != ESRGAN_OK) return status;
-    return es_session_check(session, atomic_load(&t.nonfinite), error);
+    return es_session_end(session, atomic_load(&t.nonfinite), error);
 }

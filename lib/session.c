@@ -271,7 +271,11 @@ esrgan_status es_session_run(esrgan_session *s, int height, int width, const es_
                              double to, esrgan_error *error) {
     uint64_t needed = 0;
     if (s->meter.limit != 0) {
-        esrgan_status status = s->engine->estimate(&s->context, height, width, &needed, error);
+        es_context unlimited = s->context; /* the question itself takes a little memory */
+        es_meter meter;
+        es_meter_init(&meter, &s->allocator, 0);
+        unlimited.meter = &meter;
+        esrgan_status status = s->engine->estimate(&unlimited, height, width, &needed, error);
         if (status != ESRGAN_OK) return status;
         needed += s->held;
         if (needed > s->meter.limit) return too_little(s, needed, height, width, error);
@@ -294,7 +298,11 @@ void es_count_nonfinite(const float *values, size_t n, atomic_size_t *count) {
     if (found > 0) atomic_fetch_add(count, found);
 }
 
-esrgan_status es_session_check(const esrgan_session *s, size_t nonfinite, esrgan_error *error) {
+esrgan_status es_session_end(esrgan_session *s, size_t nonfinite, esrgan_error *error) {
+    s->context.progress_from = 0;
+    s->context.progress_to = 1;
+    const esrgan_status status = es_progress(&s->context, 1, error);
+    if (status != ESRGAN_OK) return status;
     if (nonfinite == 0 || !s->check_finite) return ESRGAN_OK;
     return es_fail(error, ESRGAN_E_NONFINITE, "%zu values of the output are NaN or infinite",
                    nonfinite);

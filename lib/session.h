@@ -31,8 +31,8 @@ esrgan_status es_session_run(esrgan_session *session, int height, int width, con
 /* Adds to *count how many of n values are NaN or infinite. */
 void es_count_nonfinite(const float *values, size_t n, atomic_size_t *count);
 
-/* Ends a call: ESRGAN_E_NONFINITE where such values were counted and the session minds. */
-esrgan_status es_session_check(const esrgan_session *session, size_t nonfinite,
-                               esrgan_error *error);
+/* Ends a call that went well so far: ESRGAN_E_NONFINITE where such values were counted and the
+ * session minds. */
+esrgan_status es_session_end(esrgan_session *session, size_t nonfinite, esrgan_error *error);
 
 #endif

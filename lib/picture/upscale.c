@@ -167,7 +167,7 @@ static esrgan_status run_passes(esrgan_session *session, pass *passes, int count
         if (status != ESRGAN_OK) return status;
         nonfinite += atomic_load(&passes[i].nonfinite);
     }
-    return es_session_check(session, nonfinite, error);
+    return es_session_end(session, nonfinite, error);
 }
 
 static esrgan_status check(const es_network *net, const esrgan_picture *in,
