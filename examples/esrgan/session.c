@@ -99,8 +99,10 @@ static char *look_in(char *folder, const char *name, file_list *tried) {
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         char *path = text_format("%s/%s%s", folder, name, endings[i]);
         if (path && is_file(path)) {
+            char *plain = realpath(path, NULL);
+            if (plain) free(path);
             free(folder);
-            return path;
+            return plain ? plain : path;
         }
         free(path);
     }
