@@ -20,7 +20,8 @@ void forge_bytes(forge *f, const void *data, size_t size) {
 }
 
 void forge_le(forge *f, uint64_t value, int width) {
-    for (int i = 0; i < width; i++) forge_bytes(f, &(uint8_t){(uint8_t)(value >> 8 * i)}, 1);
+    for (int i = 0; i < width; i++)
+        forge_bytes(f, &(uint8_t){i < 8 ? (uint8_t)(value >> 8 * i) : 0}, 1);
 }
 
 /* ---- Pickles ---------------------------------------------------------------------------------- */

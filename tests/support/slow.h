@@ -1,0 +1,25 @@
+/* How much slower than a plain build on a plain machine this test may run: sanitizers are known,
+ * valgrind and emulators say it with ESRGAN_TEST_SLOW=factor. */
+#ifndef TEST_SLOW_H
+#define TEST_SLOW_H
+
+#include <stdlib.h>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TEST_SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TEST_SANITIZED 1
+#endif
+
+static inline double slow(void) {
+    const char *factor = getenv("ESRGAN_TEST_SLOW");
+#ifdef TEST_SANITIZED
+    return factor != NULL ? atof(factor) : 20;
+#else
+    return factor != NULL ? atof(factor) : 1;
+#endif
+}
+
+#endif
