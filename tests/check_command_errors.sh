@@ -35,6 +35,7 @@ only out
 # Pictures.
 expect 1 "$ESRGAN" upscale -m "$MODEL" in/none.png -o out/x.png
 said '^esrgan: in/none.png: No such file'
+is "$(wc -l <stderr)" 1 'lines of complaint'
 echo '<html>' >in/page.png
 : >in/empty.jpg
 $PNG make big.png 60 60 RGB

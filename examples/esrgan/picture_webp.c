@@ -65,11 +65,12 @@ static bool compress(const char *name, const picture *p, int quality, bool lossl
     }
     config.quality = (float)quality;
     config.exact = 1;
+    config.use_sharp_yuv = 1; /* colour is halved: at least with care */
     if (lossless) {
         config.lossless = 1;
         config.quality = 50; /* effort, not loss */
     }
-    webp.use_argb = lossless;
+    webp.use_argb = 1;
     webp.width = p->pixels.width;
     webp.height = p->pixels.height;
     webp.writer = WebPMemoryWrite;

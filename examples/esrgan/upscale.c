@@ -360,10 +360,10 @@ static int exit_code(size_t done, size_t failed, bool cancelled) {
     return !failed ? EXIT_DONE : done ? EXIT_SOME_FAILED : EXIT_FAILED;
 }
 
-/* All jobs with an open session. */
-static int run_batch(enlarger *e, const upscale_settings *s, const batch *b, size_t failed,
+/* All jobs with an open session; `missing` operands have failed already. */
+static int run_batch(enlarger *e, const upscale_settings *s, const batch *b, size_t missing,
                      json *to) {
-    size_t done = 0;
+    size_t done = 0, failed = missing;
     for (size_t i = 0; i < b->count && !interrupted(); i++) {
         const job *j = &b->jobs[i];
         report r = {.outcome = SKIPPED};
@@ -376,13 +376,13 @@ static int run_batch(enlarger *e, const upscale_settings *s, const batch *b, siz
     }
     if (interrupted())
         complain("interrupted; %zu of %zu done", done, b->count);
-    else if (failed && b->count + failed > 1)
+    else if (failed && b->count + missing > 1)
         complain("%zu done, %zu failed", done, failed);
     return exit_code(done, failed, interrupted());
 }
 
 static int open_and_run(enlarger *e, const model_settings *model, const upscale_settings *s,
-                        const batch *b, size_t failed) {
+                        const batch *b, size_t missing) {
     char *path;
     double started = seconds_now();
     esrgan_model *opened = model_open(model, &path);
@@ -394,7 +394,7 @@ static int open_and_run(enlarger *e, const model_settings *model, const upscale_
             session_as_json(&to, e, path, seconds_now() - started);
             json_list(&to, "files");
         }
-        code = run_batch(e, s, b, failed, s->json ? &to : NULL);
+        code = run_batch(e, s, b, missing, s->json ? &to : NULL);
         if (s->json) {
             json_close_list(&to);
             json_integer(&to, "peak_rss_bytes", (int64_t)peak_rss());
