@@ -39,6 +39,7 @@ int cmd_upscale(int argc, char **argv);
 int cmd_forward(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 
 /* Closes stdout so that a full disk or a closed pipe is noticed: `code`, or EXIT_FAILED. */

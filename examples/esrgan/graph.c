@@ -177,11 +177,11 @@ static bool compute_conv(const graph *g, const esrgan_model *model, int index,
 
 /* ---- One layer, rightly ---- */
 
-static void compute_picture(bool round, const tensor *in, tensor *out, tensor *bound) {
+static void compute_picture(bool wide, const tensor *in, tensor *out, tensor *bound) {
     for (size_t i = 0; i < tensor_count(out); i++) {
         double v = in->v[i];
         double clamped = v < 0 ? 0 : v > 1 ? 1 : v;
-        out->v[i] = round ? floor(255 * clamped + 0.5) : clamped;
+        out->v[i] = wide ? 255 * clamped : clamped;
         if (bound) bound->v[i] = fabs(out->v[i]);
     }
 }

@@ -1,6 +1,6 @@
 /*
  * A network's layers as the comparison sees them: those of esrgan.h, and behind them "output"
- * (conv_last clamped to 0..1) and "output.u8" (times 255, rounded).  Each can be recomputed in
+ * (conv_last clamped to 0..1) and "output.u8" (times 255, not rounded here).  Each can be recomputed in
  * double, rightly or with one fault on purpose.
  */
 #ifndef GRAPH_H

@@ -18,6 +18,7 @@ static const struct sub_command {
     {"eval", cmd_eval, "Measure a model on pictures (PSNR, SSIM, beside bicubic)"},
     {"info", cmd_info, "Describe a model, or this CPU"},
     {"trace", cmd_trace, "Write every value on the way through a network"},
+    {"compare", cmd_compare, "Find what is wrong between two traces, tensors or pictures"},
 };
 
 enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
