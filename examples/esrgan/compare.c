@@ -12,28 +12,68 @@
 #define SETTING(member) .offset = offsetof(compare_settings, member)
 
 static const option COMPARE_OPTIONS[] = {
-    {.letter = 'm', .name = "model", .kind = OPTION_TEXT, .value = "MODEL", SETTING(model),
+    {.letter = 'm',
+     .name = "model",
+     .kind = OPTION_TEXT,
+     .value = "MODEL",
+     SETTING(model),
      .help = "The model (.pth): layers are recomputed in float64 from the tester's own input."},
-    {.name = "wrapper", .kind = OPTION_TEXT, .value = "KEY", SETTING(wrapper),
+    {.name = "wrapper",
+     .kind = OPTION_TEXT,
+     .value = "KEY",
+     SETTING(wrapper),
      .help = "Which dictionary of the checkpoint holds the weights."},
-    {.name = "up-factor", .kind = OPTION_INT, .value = "N", SETTING(up_factor), .min = 2, .max = 3,
+    {.name = "up-factor",
+     .kind = OPTION_INT,
+     .value = "N",
+     SETTING(up_factor),
+     .min = 2,
+     .max = 3,
      .help = "3 for the x3 models of the old layout."},
-    {.letter = 'i', .name = "input", .kind = OPTION_TEXT, .value = "IN", SETTING(input),
+    {.letter = 'i',
+     .name = "input",
+     .kind = OPTION_TEXT,
+     .value = "IN",
+     SETTING(input),
      .help = "What the network was given: a picture or a .npy tensor."},
-    {.name = "map", .kind = OPTION_TEXT, .value = "FILE", SETTING(map),
+    {.name = "map",
+     .kind = OPTION_TEXT,
+     .value = "FILE",
+     SETTING(map),
      .help = "Names of the test's values: lines THEIRS OURS."},
-    {.letter = 't', .name = "tolerance", .kind = OPTION_CHOICE, .value = "PRESET",
-     SETTING(tolerance), .choices = TOLERANCE_NAMES,
-     .help = "auto (default: by the precision that the traces name), fp32, fp16, bf16 or winograd."},
+    {.letter = 't',
+     .name = "tolerance",
+     .kind = OPTION_CHOICE,
+     .value = "PRESET",
+     SETTING(tolerance),
+     .choices = TOLERANCE_NAMES,
+     .help =
+         "auto (default: by the precision that the traces name), fp32, fp16, bf16 or winograd."},
     {.name = "json", .kind = OPTION_FLAG, SETTING(json), .help = "The result as JSON."},
-    {.name = "html", .kind = OPTION_TEXT, .value = "FILE", SETTING(html),
+    {.name = "html",
+     .kind = OPTION_TEXT,
+     .value = "FILE",
+     SETTING(html),
      .help = "Writes a report with pictures and a chart: one file, no network needed."},
-    {.name = "extract", .kind = OPTION_TEXT, .value = "LAYER", SETTING(extract),
+    {.name = "extract",
+     .kind = OPTION_TEXT,
+     .value = "LAYER",
+     SETTING(extract),
      .help = "Writes x, w, b, y_ref, y_test as .npy and a repro.py for one layer."},
-    {.letter = 'o', .name = "output", .kind = OPTION_TEXT, .value = "DIR", SETTING(out),
+    {.letter = 'o',
+     .name = "output",
+     .kind = OPTION_TEXT,
+     .value = "DIR",
+     SETTING(out),
      .help = "Where --extract writes. Default: the layer's name."},
-    {.letter = 'j', .name = "threads", .kind = OPTION_INT, .value = "N", SETTING(threads), .min = 1,
-     .max = 64, .help = "Threads for recomputing. Default: 2."},
+    {.letter = 'j',
+     .name = "threads",
+     .kind = OPTION_INT,
+     .value = "N",
+     SETTING(threads),
+     .min = 1,
+     .max = 64,
+     .help = "Threads for recomputing. Default: 2."},
     {0}};
 
 /* An open trace, tensor or picture. */
@@ -102,8 +142,8 @@ static int run(const compare_settings *settings, const char *ref_path, const cha
     tensor input = {0};
     name_map map = {0};
     comparison result = {.ref = ref_path, .test = test_path, .culprit = -1};
-    model_settings which = {.file = settings->model, .wrapper = settings->wrapper,
-                            .up_factor = settings->up_factor};
+    model_settings which = {
+        .file = settings->model, .wrapper = settings->wrapper, .up_factor = settings->up_factor};
     bool modelled = settings->model != NULL;
     bool good = (!settings->map || name_map_read(&map, settings->map)) &&
                 side_open(&ref, ref_path, NULL, NULL) && side_open(&test, test_path, &map, &ref) &&
@@ -114,8 +154,8 @@ static int run(const compare_settings *settings, const char *ref_path, const cha
     if (good && settings->extract)
         good = extract_layer(settings, modelled ? &g : NULL,
                              ref.kind == SIDE_TRACE ? &ref.trace : NULL,
-                             test.kind == SIDE_TRACE ? &test.trace : NULL,
-                             input.v ? &input : NULL, settings->extract);
+                             test.kind == SIDE_TRACE ? &test.trace : NULL, input.v ? &input : NULL,
+                             settings->extract);
     int code = !good ? EXIT_USAGE : result.match ? EXIT_DONE : EXIT_FAILED;
     comparison_free(&result);
     tensor_free(&input);
@@ -128,7 +168,8 @@ static int run(const compare_settings *settings, const char *ref_path, const cha
 
 int cmd_compare(int argc, char **argv) {
     compare_settings settings = {0};
-    const option_group groups[] = {{COMPARE_OPTIONS, &settings}, {QUIET_OPTIONS, &quiet}, {NULL, NULL}};
+    const option_group groups[] = {
+        {COMPARE_OPTIONS, &settings}, {QUIET_OPTIONS, &quiet}, {NULL, NULL}};
     const command_line line = {
         "compare", "[options] REF TEST",
         "Compares a test with a reference: two traces (folders or .npz files of 'esrgan trace' or\n"

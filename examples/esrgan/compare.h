@@ -13,15 +13,15 @@
 
 typedef struct tolerance {
     const char *name;
-    double u;      /* unit roundoff */
-    double c;      /* of c * u * sqrt(K) * sum |w||x| */
-    bool wide;     /* operands are rounded to u, sums are kept in FP32: sqrt(K) does not grow past 3,
+    double u;     /* unit roundoff */
+    double c;     /* of c * u * sqrt(K) * sum |w||x| */
+    bool wide;    /* operands are rounded to u, sums are kept in FP32: sqrt(K) does not grow past 3,
                       and the error's rms over a value is bounded too */
-    double floor;  /* where numbers become so small that their rounding is absolute */
-    double drift;  /* accumulated error, rms over the reference's rms, that is healthy */
-    int lsb;       /* end to end: most steps of 8 bits that a sample may be off by, ...  */
-    double share;  /* ... but for this share of the samples */
-    double psnr;   /* and the least PSNR in dB; 0: none */
+    double floor; /* where numbers become so small that their rounding is absolute */
+    double drift; /* accumulated error, rms over the reference's rms, that is healthy */
+    int lsb;      /* end to end: most steps of 8 bits that a sample may be off by, ...  */
+    double share; /* ... but for this share of the samples */
+    double psnr;  /* and the least PSNR in dB; 0: none */
 } tolerance;
 
 extern const char *const TOLERANCE_NAMES[]; /* "auto", "fp32", ...; NULL at the end */
@@ -52,11 +52,18 @@ bool evaluate(const evaluation *e, int target, tensor *out, tensor *bound);
 
 /* ---- What is found ---- */
 
+/* What an explanation is worth beside others that explain as much. */
+typedef enum explanation_kind {
+    EXPLAINS_WHY,
+    EXPLAINS_BY_FIT, /* with so many parameters found from the data that much would fit */
+    EXPLAINS_WHERE   /* says where it is wrong, not why */
+} explanation_kind;
+
 typedef struct explanation {
     char id[48];
     char layer[LAYER_NAME_SIZE];
     char text[360];
-    bool place;       /* says where, not why */
+    explanation_kind kind;
     double explained; /* share of the error's energy that goes away, 0..1 */
     double rms, max;  /* of what is left */
     bool fits;        /* what is left is within tolerance */
@@ -68,29 +75,29 @@ typedef struct explanations {
 } explanations;
 
 typedef enum layer_state {
-    LAYER_MATCH,     /* close to the reference */
-    LAYER_DRIFT,     /* away from the reference, but rightly computed from its own input */
-    LAYER_AWAY,      /* away from the reference; whether by its own fault is not known */
-    LAYER_WRONG,     /* wrong from its own input */
-    LAYER_SHAPE,     /* has another shape than the reference */
-    LAYER_MISSING    /* not in the test */
+    LAYER_MATCH,  /* close to the reference */
+    LAYER_DRIFT,  /* away from the reference, but rightly computed from its own input */
+    LAYER_AWAY,   /* away from the reference; whether by its own fault is not known */
+    LAYER_WRONG,  /* wrong from its own input */
+    LAYER_SHAPE,  /* has another shape than the reference */
+    LAYER_MISSING /* not in the test */
 } layer_state;
 
 typedef struct layer_result {
     char name[LAYER_NAME_SIZE];
     const char *op;
     layer_state state;
-    bool compared;    /* the figures of the accumulated error are there */
-    bool sampled;     /* they come from samples */
-    bool identical;   /* by hash or by data */
+    bool compared;                   /* the figures of the accumulated error are there */
+    bool sampled;                    /* they come from samples */
+    bool identical;                  /* by hash or by data */
     double max, mean, rms, relative; /* |test - ref|; relative: rms over the reference's rms */
-    size_t nonfinite; /* elements NaN or Inf in the test and not in the reference */
-    int c, h, w;      /* of the test */
-    int worst[3];     /* channel, row, column of the largest error */
-    bool local;       /* was recomputed from the tester's own input */
+    size_t nonfinite;                /* elements NaN or Inf in the test and not in the reference */
+    int c, h, w;                     /* of the test */
+    int worst[3];                    /* channel, row, column of the largest error */
+    bool local;                      /* was recomputed from the tester's own input */
     double local_max, local_rms;
-    double ratio;     /* largest |local error| over its tolerance; wrong above 1 */
-    int span;         /* layers that were recomputed for it */
+    double ratio; /* largest |local error| over its tolerance; wrong above 1 */
+    int span;     /* layers that were recomputed for it */
 } layer_result;
 
 /* Small pictures of values, for the report. */
@@ -109,7 +116,7 @@ typedef struct comparison {
     char verdict[1600];
     layer_result *layers;
     int layer_count;
-    int culprit;      /* index into layers, -1: none */
+    int culprit;                                 /* index into layers, -1: none */
     char culprit_span[2 * LAYER_NAME_SIZE + 64]; /* "from A to B" where several were recomputed */
     char next_dump[4 * LAYER_NAME_SIZE];         /* "" where nothing is to be asked for */
     char notes[6][300];
@@ -157,13 +164,13 @@ bool compare_values(const compare_settings *settings, const graph *g, const tens
 
 /* A wrong value and what it should be. */
 typedef struct suspect {
-    const evaluation *from;    /* how it was recomputed; NULL: `right` is the reference's value */
-    int index;                 /* its layer, -1 where there is no graph */
+    const evaluation *from; /* how it was recomputed; NULL: `right` is the reference's value */
+    int index;              /* its layer, -1 where there is no graph */
     const char *name;
     const tensor *right, *test;
-    const tensor *limit;       /* tolerance of each element */
-    double rms_limit;          /* of the whole; 0: none */
-    bool all_faults;           /* try every layer of a longer span on its own */
+    const tensor *limit; /* tolerance of each element */
+    double rms_limit;    /* of the whole; 0: none */
+    bool all_faults;     /* try every layer of a longer span on its own */
 } suspect;
 
 bool diagnose(const suspect *s, explanations *list);
@@ -175,8 +182,9 @@ bool diagnose_numbers(const suspect *s, explanations *list);
 /* Adds an explanation whose prediction is `made` (`margin` elements of the edge left out). */
 bool diagnose_consider(const suspect *s, explanations *list, const char *id, const char *layer,
                        const char *text, const tensor *made, int margin);
+/* NULL, having complained, without memory.  The kind follows from the id. */
 explanation *explanations_add(explanations *list, const char *id, const char *layer,
-                              const char *text); /* NULL, having complained, without memory */
+                              const char *text);
 
 /* ---- Reports ---- */
 

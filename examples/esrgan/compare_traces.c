@@ -10,9 +10,9 @@
 /* Everything the parts below share. */
 typedef struct traces {
     const compare_settings *settings;
-    const graph *g;              /* NULL: no model; layers are those of the reference */
+    const graph *g; /* NULL: no model; layers are those of the reference */
     const trace_file *ref, *test;
-    const tensor *input;         /* --input, or NULL */
+    const tensor *input;               /* --input, or NULL */
     const trace_value **refs, **tests; /* by layer; NULL where not dumped */
     comparison *result;
     bool borrowed; /* the tester dumped no input: the reference's is used */
@@ -83,7 +83,8 @@ static void accumulate_samples(layer_result *l, const value_stats *a, const valu
     l->sampled = true;
     l->identical = a->hash && a->hash == b->hash;
     l->worst[0] = l->worst[1] = l->worst[2] = -1;
-    if (b->nan + b->inf > a->nan + a->inf) l->nonfinite = (size_t)(b->nan + b->inf - a->nan - a->inf);
+    if (b->nan + b->inf > a->nan + a->inf)
+        l->nonfinite = (size_t)(b->nan + b->inf - a->nan - a->inf);
 }
 
 static bool load_if(const trace_file *trace, const trace_value *v, const tensor *shape,
@@ -177,8 +178,10 @@ static void judge(layer_result *l, const tensor *right, const tensor *test, cons
     }
     l->local_rms = count ? sqrt(squares / (double)count) : 0;
     if (rms_limit > 0) l->ratio = fmax(l->ratio, l->local_rms / rms_limit);
-    if (l->ratio > 1) l->state = LAYER_WRONG;
-    else if (l->state == LAYER_AWAY) l->state = LAYER_DRIFT;
+    if (l->ratio > 1)
+        l->state = LAYER_WRONG;
+    else if (l->state == LAYER_AWAY)
+        l->state = LAYER_DRIFT;
 }
 
 /* Keeps the first wrong layer's figures for the diagnosis. */
@@ -381,12 +384,12 @@ static void conclude(traces *t) {
         snprintf(r->verdict, size, "The input is already wrong%s%s.", best ? ": " : "",
                  best ? best->text : "");
     else if (r->culprit >= 0 && r->layers[r->culprit].local)
-        snprintf(r->verdict, size, "The first wrong %s is %s: it is off by %s its tolerance when "
+        snprintf(r->verdict, size,
+                 "The first wrong %s is %s: it is off by %s its tolerance when "
                  "recomputed from the tester's own input%s%s.",
                  r->layers[r->culprit].span > 1 ? "piece" : "layer",
                  r->culprit_span[0] ? r->culprit_span : name,
-                 r->layers[r->culprit].ratio > 1e6 ? "far more than"
-                                                   : "more than",
+                 r->layers[r->culprit].ratio > 1e6 ? "far more than" : "more than",
                  best ? ". Cause: " : "", best ? best->text : "");
     else if (first_away >= 0)
         snprintf(r->verdict, size, "The first value away from the reference is %s%s%s.",
@@ -400,7 +403,8 @@ static void conclude(traces *t) {
         used += (size_t)snprintf(r->verdict + used, size - used,
                                  " No explanation that was tried fits.");
     if (r->next_dump[0])
-        snprintf(r->verdict + used, size - used, " To narrow it down, dump next: %s.", r->next_dump);
+        snprintf(r->verdict + used, size - used, " To narrow it down, dump next: %s.",
+                 r->next_dump);
     if (missing) comparison_note(r, "%d of %d values are not in the test", missing, r->layer_count);
 }
 
@@ -423,7 +427,8 @@ static bool prepare(traces *t) {
     const char *stranger = "";
     for (int i = 0; i < t->test->count; i++) {
         bool found = false;
-        for (int k = 0; k < count && !found; k++) found = !strcmp(r->layers[k].name, t->test->values[i].name);
+        for (int k = 0; k < count && !found; k++)
+            found = !strcmp(r->layers[k].name, t->test->values[i].name);
         if (!found && unknown++ == 0) stranger = t->test->values[i].raw;
     }
     if (known == 0) {
@@ -433,16 +438,17 @@ static bool prepare(traces *t) {
         return false;
     }
     if (unknown)
-        comparison_note(r, "%d values of the test have unknown names, the first '%s'; --map FILE "
-                           "can give them ours",
+        comparison_note(r,
+                        "%d values of the test have unknown names, the first '%s'; --map FILE "
+                        "can give them ours",
                         unknown, stranger);
     return true;
 }
 
 bool compare_traces(const compare_settings *settings, const graph *g, const trace_file *ref,
                     const trace_file *test, const tensor *input, comparison *result) {
-    traces t = {.settings = settings, .g = g, .ref = ref, .test = test, .input = input,
-                .result = result};
+    traces t = {
+        .settings = settings, .g = g, .ref = ref, .test = test, .input = input, .result = result};
     result->kind = "traces";
     result->culprit = -1;
     result->limits = tolerance_get(settings->tolerance, ref->precision, test->precision);
@@ -450,12 +456,17 @@ bool compare_traces(const compare_settings *settings, const graph *g, const trac
     if (good && ref->model_sha256[0] && test->model_sha256[0] &&
         strcmp(ref->model_sha256, test->model_sha256) != 0)
         comparison_note(result, "the two traces come from different model files (SHA-256)");
-    if (good && g && !t.tests[0]) comparison_note(result, "the tester dumped no input: %s is used", input ? "--input" : "the reference's");
+    if (good && g && !t.tests[0])
+        comparison_note(result, "the tester dumped no input: %s is used",
+                        input ? "--input" : "the reference's");
     for (int i = 0; good && i < result->layer_count; i++) good = compare_one(&t, i);
     good = good && explain(&t) && end_to_end(&t);
     if (good && result->culprit >= 0 && t.culprit_right.v)
         comparison_exhibit(result, result->layers[result->culprit].name, &t.culprit_right,
-                           &t.culprit_test, result->layers[result->culprit].worst[0] < 0 ? 0 : result->layers[result->culprit].worst[0]);
+                           &t.culprit_test,
+                           result->layers[result->culprit].worst[0] < 0
+                               ? 0
+                               : result->layers[result->culprit].worst[0]);
     if (good) name_next(&t);
     if (good) conclude(&t);
     free(t.refs);

@@ -52,7 +52,8 @@ static bool run_network(const values *v, fault f, const tensor *like, tensor *ou
     tensor all = {0};
     bool good = evaluate(&e, v->target, &all, NULL);
     if (good)
-        good = corner(&all, all.h < like->h ? all.h : like->h, all.w < like->w ? all.w : like->w, out);
+        good =
+            corner(&all, all.h < like->h ? all.h : like->h, all.w < like->w ? all.w : like->w, out);
     tensor_free(&all);
     return good;
 }
@@ -79,7 +80,8 @@ static bool try_inputs(values *v, const suspect *s, explanations *list) {
             good = !swapped || tensor_read_as(&v->run, &read, READ_REVERSED);
             if (!swapped) v->run = read;
             good = good && run_network(v, (fault){FAULT_NONE, 0, 0}, v->test, &made);
-            snprintf(id, sizeof id, "input-%s%s", reading_id((reading)how, v->input->c), swapped ? "-bgr" : "");
+            snprintf(id, sizeof id, "input-%s%s", reading_id((reading)how, v->input->c),
+                     swapped ? "-bgr" : "");
             snprintf(text, sizeof text, "the network was given a wrong input: %s%s",
                      reading_text((reading)how, v->input->c),
                      swapped ? ", and red and blue are swapped" : "");
@@ -91,9 +93,11 @@ static bool try_inputs(values *v, const suspect *s, explanations *list) {
     static const struct {
         const char *id, *text;
         double gain, offset;
-    } ranges[] = {{"input-not-divided", "the network was given an input of 0..255, expected 0..1", 255, 0},
-                  {"input-divided-twice", "the network was given an input divided by 255 twice", 1 / 255.0, 0},
-                  {"input-centred", "the network was given an input of -1..1, expected 0..1", 2, -1}};
+    } ranges[] = {
+        {"input-not-divided", "the network was given an input of 0..255, expected 0..1", 255, 0},
+        {"input-divided-twice", "the network was given an input divided by 255 twice", 1 / 255.0,
+         0},
+        {"input-centred", "the network was given an input of -1..1, expected 0..1", 2, -1}};
     for (int k = 0; good && k < 3; k++) {
         tensor made = {0};
         good = tensor_copy(&v->run, v->input);
@@ -147,7 +151,8 @@ static bool try_network(values *v, const suspect *whole, explanations *list) {
     int count = every_fault(faults);
     for (int k = 0; good && k < count; k++) {
         int users = 0, first = -1;
-        bool square = h == w || faults[k].option != READ_TRANSPOSED || faults[k].kind != FAULT_KERNEL_READ;
+        bool square =
+            h == w || faults[k].option != READ_TRANSPOSED || faults[k].kind != FAULT_KERNEL_READ;
         for (int i = 0; i <= v->target; i++)
             if (fault_applies(g, i, faults[k]) && users++ == 0) first = i;
         if (users == 0 || !square) continue;
@@ -174,8 +179,8 @@ static bool check_reference(values *v, bool *same) {
     double best = INFINITY;
     int from = v->g->count - 3, chosen = from;
     *same = false;
-    if (v->ref->c != v->g->info.out_channels ||
-        v->ref->h > v->input->h * v->g->info.scale || v->ref->w > v->input->w * v->g->info.scale)
+    if (v->ref->c != v->g->info.out_channels || v->ref->h > v->input->h * v->g->info.scale ||
+        v->ref->w > v->input->w * v->g->info.scale)
         return true;
     bool good = tensor_copy(&v->run, v->input);
     for (int k = 0; good && k < 2; k++) {
@@ -197,8 +202,10 @@ static bool check_reference(values *v, bool *same) {
     *same = best < 0.02;
     if (good && isfinite(best))
         comparison_note(v->result, "this model makes of the input %s (%.1f dB)",
-                        *same ? "what the reference shows" : "something else than the reference: "
-                                "it has other weights, so explanations are tried on the input alone",
+                        *same
+                            ? "what the reference shows"
+                            : "something else than the reference: "
+                              "it has other weights, so explanations are tried on the input alone",
                         best > 0 ? -20 * log10(best) : INFINITY);
     return good;
 }
@@ -230,9 +237,12 @@ static bool try_correlations(const values *v, explanations *list) {
     if (good && found >= 0 && best > 0.6 && best > second + 0.1 && ref_itself > 0.6) {
         char text[340], id[64];
         snprintf(id, sizeof id, "input-%s", reading_id((reading)found, in->c));
-        snprintf(text, sizeof text, "the network was given a wrong input: %s. Shrunk to the input's size the test correlates "
+        snprintf(text, sizeof text,
+                 "the network was given a wrong input: %s. Shrunk to the input's size the test "
+                 "correlates "
                  "%.3f with the input read so, %.3f with the input as it is, at most %.3f with any "
-                 "other reading", reading_text((reading)found, in->c), best, as_it_is, second);
+                 "other reading",
+                 reading_text((reading)found, in->c), best, as_it_is, second);
         explanation *e = explanations_add(list, id, "input", text);
         good = e != NULL;
         if (e) {
@@ -253,8 +263,11 @@ static bool try_correlations(const values *v, explanations *list) {
 static bool explain(values *v) {
     tensor limit = {0};
     bool same = false, good = make_limit(v, v->test, &limit);
-    suspect s = {.index = -1, .name = v->result->pictured ? "output" : v->result->layers[0].name,
-                 .right = v->ref, .test = v->test, .limit = &limit};
+    suspect s = {.index = -1,
+                 .name = v->result->pictured ? "output" : v->result->layers[0].name,
+                 .right = v->ref,
+                 .test = v->test,
+                 .limit = &limit};
     explanations *list = &v->result->why;
     good = good && diagnose(&s, list);
     if (good && v->g && v->input) good = check_reference(v, &same);
@@ -270,11 +283,13 @@ static void conclude(const values *v) {
     char figures[200];
     const explanation *best = explanations_best(&r->why);
     if (r->pictured)
-        snprintf(figures, sizeof figures, "PSNR %.2f dB, %.3g %% of the samples off by more than 1 of 255",
-                 r->psnr, 100 * r->share1);
+        snprintf(figures, sizeof figures,
+                 "PSNR %.2f dB, %.3g %% of the samples off by more than 1 of 255", r->psnr,
+                 100 * r->share1);
     else
-        snprintf(figures, sizeof figures, "largest difference %.3g, rms %.3g of the reference's rms",
-                 r->layers[0].max, r->layers[0].relative);
+        snprintf(figures, sizeof figures,
+                 "largest difference %.3g, rms %.3g of the reference's rms", r->layers[0].max,
+                 r->layers[0].relative);
     if (r->match)
         snprintf(r->verdict, sizeof r->verdict, "The two %s match (tolerance %s): %s.", r->kind,
                  r->limits->name, figures);
@@ -283,7 +298,8 @@ static void conclude(const values *v) {
                  best->fits ? "Cause" : "The explanation that fits best", best->text);
     else
         snprintf(r->verdict, sizeof r->verdict,
-                 "The two %s differ (%s). No explanation that was tried fits; %s.", r->kind, figures,
+                 "The two %s differ (%s). No explanation that was tried fits; %s.", r->kind,
+                 figures,
                  v->g && v->input ? "a trace of both sides tells more"
                                   : "--model and --input, or a trace of both sides, tell more");
 }

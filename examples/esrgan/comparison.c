@@ -31,6 +31,17 @@ void comparison_note(comparison *r, const char *format, ...) {
 
 /* ---- Explanations ---- */
 
+static explanation_kind kind_of(const char *id) {
+    static const char *const fits[] = {"channel-gains", "channels-permuted", "gain-and-offset"};
+    static const char *const places[] = {"border", "tile-seams", "some-channels",
+                                         "past-power-of-two", "few-elements"};
+    for (size_t i = 0; i < sizeof fits / sizeof *fits; i++)
+        if (!strcmp(id, fits[i])) return EXPLAINS_BY_FIT;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (!strcmp(id, places[i])) return EXPLAINS_WHERE;
+    return EXPLAINS_WHY;
+}
+
 explanation *explanations_add(explanations *list, const char *id, const char *layer,
                               const char *text) {
     if (list->count == list->room) {
@@ -44,32 +55,39 @@ explanation *explanations_add(explanations *list, const char *id, const char *la
         list->room = room;
     }
     explanation *e = &list->items[list->count++];
-    *e = (explanation){0};
+    *e = (explanation){.kind = kind_of(id)};
     snprintf(e->id, sizeof e->id, "%s", id);
     snprintf(e->layer, sizeof e->layer, "%s", layer);
     snprintf(e->text, sizeof e->text, "%s", text);
     return e;
 }
 
+static const double DISCOUNT[] = {
+    [EXPLAINS_WHY] = 0, [EXPLAINS_BY_FIT] = 0.4, [EXPLAINS_WHERE] = 0.5};
+
 static bool before(const explanation *a, const explanation *b) {
     if (a->fits != b->fits) return a->fits;
-    /* A place that holds all of the error still explains it less than a cause does. */
-    double x = a->explained - (a->place ? 0.5 : 0), y = b->explained - (b->place ? 0.5 : 0);
-    return x > y;
+    /* Of two that fit, the simpler one, but where the other leaves much less. */
+    if (a->fits) return a->rms * (a->kind ? 4 : 1) < 0.5 * b->rms * (b->kind ? 4 : 1);
+    return a->explained - DISCOUNT[a->kind] > b->explained - DISCOUNT[b->kind];
 }
 
 void explanations_sort(explanations *list) {
     for (int i = 1; i < list->count; i++) { /* stable: the more usual ones were tried first */
         explanation e = list->items[i];
         int at = i;
-        for (; at > 0 && before(&e, &list->items[at - 1]); at--) list->items[at] = list->items[at - 1];
+        for (; at > 0 && before(&e, &list->items[at - 1]); at--)
+            list->items[at] = list->items[at - 1];
         list->items[at] = e;
     }
 }
 
 const explanation *explanations_best(const explanations *list) {
-    const explanation *e = list->count ? &list->items[0] : NULL;
-    return e && (e->fits || e->explained >= (e->place ? 0.97 : 0.75)) ? e : NULL;
+    for (int i = 0; i < list->count; i++) {
+        const explanation *e = &list->items[i];
+        if (e->fits || e->explained >= (e->kind ? 0.97 : 0.75)) return e;
+    }
+    return NULL;
 }
 
 /* ---- Pictures ---- */

@@ -54,7 +54,8 @@ bool diagnose_readings(const suspect *s, explanations *list) {
         if (!tensor_read_as(&made, s->right, (reading)how)) continue;
         snprintf(text, sizeof text, "the value is right, but %s",
                  reading_text((reading)how, made.c));
-        good = diagnose_consider(s, list, reading_id((reading)how, made.c), s->name, text, &made, 0);
+        good =
+            diagnose_consider(s, list, reading_id((reading)how, made.c), s->name, text, &made, 0);
         tensor_free(&made);
     }
     for (int dy = -2; good && dy <= 2; dy++)
@@ -63,7 +64,8 @@ bool diagnose_readings(const suspect *s, explanations *list) {
             if ((!dx && !dy) || s->right->h < 9 || s->right->w < 9) continue;
             if (!tensor_shift(&made, s->right, dx, dy)) return false;
             snprintf(id, sizeof id, "shifted");
-            snprintf(text, sizeof text, "the value is right, but shifted by (%d, %d) pixels", dx, dy);
+            snprintf(text, sizeof text, "the value is right, but shifted by (%d, %d) pixels", dx,
+                     dy);
             good = diagnose_consider(s, list, id, s->name, text, &made, 3);
             tensor_free(&made);
         }

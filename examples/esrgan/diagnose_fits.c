@@ -140,7 +140,8 @@ static bool try_permutation(const suspect *s, explanations *list) {
                 best = k;
             }
         }
-        memcpy(made.v + (size_t)c * plane, s->right->v + (size_t)best * plane, plane * sizeof(double));
+        memcpy(made.v + (size_t)c * plane, s->right->v + (size_t)best * plane,
+               plane * sizeof(double));
         if (best == c) continue;
         if (moved++ < 6 && used < sizeof text - 24)
             used += (size_t)snprintf(text + used, sizeof text - used, " %d is %d,", c, best);

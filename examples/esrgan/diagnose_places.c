@@ -59,7 +59,6 @@ static bool add_place(const suspect *s, explanations *list, const char *id, cons
                       double share) {
     explanation *e = explanations_add(list, id, s->name, text);
     if (!e) return false;
-    e->place = true;
     e->explained = share;
     tensor_diff d;
     tensor_compare(s->right, s->test, &d);
@@ -103,8 +102,8 @@ static double at_multiples(const double *energy, int n, int step, int near, doub
 }
 
 static bool try_tiles(const suspect *s, const profile *p, explanations *list) {
-    static const int steps[] = {4,  8,  10, 12, 14, 16, 20,  24,  28,  30,  32,  40,  48,
-                                50, 56, 60, 64, 96, 100, 112, 128, 192, 200, 224, 256, 400, 512};
+    static const int steps[] = {4,  8,  10, 12, 14,  16,  20,  24,  28,  30,  32,  40,  48, 50,
+                                56, 60, 64, 96, 100, 112, 128, 192, 200, 224, 256, 400, 512};
     char text[200];
     double best = 1;
     int step = 0, near = 0;
@@ -115,7 +114,7 @@ static bool try_tiles(const suspect *s, const profile *p, explanations *list) {
             double x_covered, y_covered;
             double x = at_multiples(p->column, s->test->w, steps[k], n, p->total, &x_covered);
             double y = at_multiples(p->row, s->test->h, steps[k], n, p->total, &y_covered);
-            bool by_x = x > 0.97 && x_covered < 0.55, by_y = y > 0.97 && y_covered < 0.55;
+            bool by_x = x > 0.97 && x_covered<0.55, by_y = y> 0.97 && y_covered < 0.55;
             /* A grid: what is not at the columns is at the rows. */
             bool grid = !by_x && !by_y && x > 0.3 && y > 0.3 && x_covered < 0.35 &&
                         y_covered < 0.35 && x + y > 0.98;
@@ -128,8 +127,9 @@ static bool try_tiles(const suspect *s, const profile *p, explanations *list) {
             rows = by_y || grid;
         }
     if (step == 0) return true;
-    snprintf(text, sizeof text, "wrong only at multiples of %d in %s%s%s, %d pixel%s to each side: "
-                                "the seams of tiles (halo)",
+    snprintf(text, sizeof text,
+             "wrong only at multiples of %d in %s%s%s, %d pixel%s to each side: "
+             "the seams of tiles (halo)",
              step, columns ? "x" : "", columns && rows ? " and " : "", rows ? "y" : "", near,
              near > 1 ? "s" : "");
     return add_place(s, list, "tile-seams", text, 0.98);
@@ -165,8 +165,9 @@ static bool try_power(const suspect *s, const profile *p, explanations *list) {
         size_t edge = (size_t)1 << k;
         if (edge >= count || p->first < edge || p->first - edge > edge / 16) continue;
         if (p->bad < (count - edge) / 4) return true; /* not most of what lies behind it */
-        snprintf(text, sizeof text, "right up to element 2^%d = %zu (channel %zu), wrong behind it: "
-                                    "an index that is too narrow",
+        snprintf(text, sizeof text,
+                 "right up to element 2^%d = %zu (channel %zu), wrong behind it: "
+                 "an index that is too narrow",
                  k, edge, edge / ((size_t)s->test->h * (size_t)s->test->w));
         return add_place(s, list, "past-power-of-two", text, 1);
     }
@@ -177,10 +178,11 @@ static bool try_few(const suspect *s, const profile *p, explanations *list) {
     char text[200];
     size_t plane = (size_t)s->test->h * (size_t)s->test->w;
     if (p->bad == 0 || p->bad > 8 || p->bad * 50 > tensor_count(s->test)) return true;
-    snprintf(text, sizeof text, "wrong only in %zu element%s, the first at channel %zu, row %zu, "
-                                "column %zu",
-             p->bad, p->bad > 1 ? "s" : "", p->first / plane,
-             p->first % plane / (size_t)s->test->w, p->first % (size_t)s->test->w);
+    snprintf(text, sizeof text,
+             "wrong only in %zu element%s, the first at channel %zu, row %zu, "
+             "column %zu",
+             p->bad, p->bad > 1 ? "s" : "", p->first / plane, p->first % plane / (size_t)s->test->w,
+             p->first % (size_t)s->test->w);
     return add_place(s, list, "few-elements", text, 1);
 }
 
@@ -229,12 +231,16 @@ static bool explain_nonfinite(const suspect *s, explanations *list) {
     }
     if (nan + inf == 0) return true;
     bool overflow = over * 100 >= (nan + inf) * 99;
-    snprintf(text, sizeof text, "%s begin here: %zu NaN, %zu Inf; the largest magnitude of its "
-                                "input is %.4g, of what it should be %.4g%s",
-             nan && inf ? "NaN and Inf" : nan ? "NaN" : "Inf", nan, inf, largest_input(s),
-             largest(s->right),
+    snprintf(text, sizeof text,
+             "%s begin here: %zu NaN, %zu Inf; the largest magnitude of its "
+             "input is %.4g, of what it should be %.4g%s",
+             nan && inf ? "NaN and Inf"
+             : nan      ? "NaN"
+                        : "Inf",
+             nan, inf, largest_input(s), largest(s->right),
              overflow ? ": past 65504, where FP16 ends (overflow)" : "");
-    explanation *e = explanations_add(list, overflow ? "fp16-overflow" : "nonfinite", s->name, text);
+    explanation *e =
+        explanations_add(list, overflow ? "fp16-overflow" : "nonfinite", s->name, text);
     if (!e) return false;
     e->explained = 1;
     e->fits = true;

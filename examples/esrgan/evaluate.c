@@ -82,8 +82,8 @@ static bool compute(const evaluation *e, store *s, int index, int target, tensor
         if (!s->values[from].v && !e->load(e->context, from, &s->values[from])) return false;
         inputs[i] = s->values[from];
         if (inputs[i].c != e->g->layers[from].channels_out) {
-            complain("%s: has %d channels, the model's has %d", e->g->layers[from].name, inputs[i].c,
-                     e->g->layers[from].channels_out);
+            complain("%s: has %d channels, the model's has %d", e->g->layers[from].name,
+                     inputs[i].c, e->g->layers[from].channels_out);
             return false;
         }
     }
@@ -97,7 +97,9 @@ static bool compute(const evaluation *e, store *s, int index, int target, tensor
     if ((e->where < 0 || e->where == index) && fault_applies(e->g, index, e->what)) f = e->what;
     bool disturbed = e->noise && !last;
     bool good = graph_compute(e->g, index, inputs, f, &s->values[index],
-                              last ? bound : disturbed ? &own : NULL);
+                              last        ? bound
+                              : disturbed ? &own
+                                          : NULL);
     if (good && disturbed) disturb(e, index, &s->values[index], &own);
     tensor_free(&own);
     for (int i = 0; i < l->input_count; i++)

@@ -13,8 +13,8 @@
 
 /* The weights beside those that are used by default, where the file has both. */
 static void open_other(graph *g) {
-    static const char *const pairs[][2] = {{"params_ema", "params"}, {"params", "params_ema"},
-                                           {"params-ema", "params"}};
+    static const char *const pairs[][2] = {
+        {"params_ema", "params"}, {"params", "params_ema"}, {"params-ema", "params"}};
     esrgan_open_options options;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs && !g->other; i++) {
         if (strcmp(g->info.wrapper, pairs[i][0]) != 0) continue;
@@ -155,20 +155,19 @@ static void *band_worker(void *context) {
     return NULL;
 }
 
-static bool compute_conv(const graph *g, const esrgan_model *model, int index,
-                         const tensor *inputs, tensor *out, tensor *bound) {
+static bool compute_conv(const graph *g, const esrgan_model *model, int index, const tensor *inputs,
+                         tensor *out, tensor *bound) {
     double work = graph_terms(g, index) * (double)tensor_count(out);
     int workers = work > 4e6 ? g->threads : 1;
     if (workers > 64) workers = 64;
-    band_job job = {.g = g, .model = model, .inputs = inputs, .out = out, .bound = bound,
-                    .index = index};
+    band_job job = {
+        .g = g, .model = model, .inputs = inputs, .out = out, .bound = bound, .index = index};
     job.rows = workers == 1 ? out->h : (out->h + 4 * workers - 1) / (4 * workers);
     if (job.rows < 4) job.rows = 4;
     job.bands = (out->h + job.rows - 1) / job.rows;
     pthread_t threads[64];
     int started = 0;
-    while (started < workers - 1 &&
-           pthread_create(&threads[started], NULL, band_worker, &job) == 0)
+    while (started < workers - 1 && pthread_create(&threads[started], NULL, band_worker, &job) == 0)
         started++;
     band_worker(&job);
     for (int i = 0; i < started; i++) pthread_join(threads[i], NULL);
@@ -387,18 +386,18 @@ const char *fault_id(const graph *g, int index, fault f) {
                                            "circular-padding"};
     static const char *const enlargings[] = {"nearest-is-bilinear", "nearest-is-bilinear-corners",
                                              "nearest-is-bicubic"};
-    static const char *const ids[FAULT_KIND_COUNT] = {
-        [FAULT_NONE] = "none",
-        [FAULT_ACTIVATION_SKIPPED] = "activation-skipped",
-        [FAULT_SLOPE] = "wrong-slope",
-        [FAULT_BIAS_MISSING] = "bias-missing",
-        [FAULT_FACTOR] = "wrong-factor",
-        [FAULT_SHORTCUT_MISSING] = "shortcut-missing",
-        [FAULT_BRANCH_MISSING] = "branch-missing",
-        [FAULT_INPUT_MISSING] = "input-missing",
-        [FAULT_INPUTS_REVERSED] = "inputs-reversed",
-        [FAULT_OTHER_WEIGHTS] = "other-weights",
-        [FAULT_UNSHUFFLE_ORDER] = "unshuffle-order"};
+    static const char *const ids[FAULT_KIND_COUNT] = {[FAULT_NONE] = "none",
+                                                      [FAULT_ACTIVATION_SKIPPED] =
+                                                          "activation-skipped",
+                                                      [FAULT_SLOPE] = "wrong-slope",
+                                                      [FAULT_BIAS_MISSING] = "bias-missing",
+                                                      [FAULT_FACTOR] = "wrong-factor",
+                                                      [FAULT_SHORTCUT_MISSING] = "shortcut-missing",
+                                                      [FAULT_BRANCH_MISSING] = "branch-missing",
+                                                      [FAULT_INPUT_MISSING] = "input-missing",
+                                                      [FAULT_INPUTS_REVERSED] = "inputs-reversed",
+                                                      [FAULT_OTHER_WEIGHTS] = "other-weights",
+                                                      [FAULT_UNSHUFFLE_ORDER] = "unshuffle-order"};
     int channels = index < 0 ? g->info.in_channels : g->layers[index].channels_in;
     switch (f.kind) {
     case FAULT_FACTOR: return f.value == 1 ? "residual-scale-missing" : "wrong-factor";
@@ -417,10 +416,11 @@ const char *fault_id(const graph *g, int index, fault f) {
 void fault_text(const graph *g, int index, fault f, char *text, size_t size) {
     static const char *const paddings[] = {"with zeros", "by reflection",
                                            "by repeating the edge (replicate)", "circularly"};
-    static const char *const enlargings[] = {"bilinear enlarging", "bilinear enlarging with aligned corners",
-                                             "bicubic enlarging"};
+    static const char *const enlargings[] = {
+        "bilinear enlarging", "bilinear enlarging with aligned corners", "bicubic enlarging"};
     static const char *const kernels[READING_COUNT] = {
-        [READ_TRANSPOSED] = "transposed", [READ_FLIPPED_X] = "flipped left to right",
+        [READ_TRANSPOSED] = "transposed",
+        [READ_FLIPPED_X] = "flipped left to right",
         [READ_FLIPPED_Y] = "flipped top to bottom",
         [READ_TURNED] = "turned by 180 degrees (true convolution for cross-correlation)"};
     const esrgan_layer *l = index < 0 ? NULL : &g->layers[index];
@@ -452,14 +452,17 @@ void fault_text(const graph *g, int index, fault f, char *text, size_t size) {
         snprintf(text, size, "input %d (%s) is taken as zeros", f.option,
                  l ? g->layers[l->inputs[f.option]].name : "?");
         break;
-    case FAULT_INPUTS_REVERSED: snprintf(text, size, "its inputs are concatenated in reverse"); break;
+    case FAULT_INPUTS_REVERSED:
+        snprintf(text, size, "its inputs are concatenated in reverse");
+        break;
     case FAULT_OTHER_WEIGHTS:
         snprintf(text, size, "the weights are those of '%s', expected '%s'", g->other_wrapper,
                  g->info.wrapper);
         break;
     case FAULT_UNSHUFFLE_ORDER:
-        snprintf(text, size, "channels of pixel-unshuffle in the order (row, column, colour), "
-                             "expected (colour, row, column)");
+        snprintf(text, size,
+                 "channels of pixel-unshuffle in the order (row, column, colour), "
+                 "expected (colour, row, column)");
         break;
     default: snprintf(text, size, "nothing is wrong"); break;
     }

@@ -33,7 +33,7 @@ int graph_find(const graph *g, const char *name);
 typedef enum fault_kind {
     FAULT_NONE,
     FAULT_ACTIVATION_SKIPPED,
-    FAULT_SLOPE,            /* value: the slope */
+    FAULT_SLOPE, /* value: the slope */
     FAULT_BIAS_MISSING,
     FAULT_FACTOR,           /* residual: value stands for alpha */
     FAULT_SHORTCUT_MISSING, /* residual, add: without the second input */
@@ -45,7 +45,7 @@ typedef enum fault_kind {
     FAULT_INPUT_MISSING,    /* option: which input is taken as zeros */
     FAULT_INPUTS_REVERSED,  /* concatenated in reverse order */
     FAULT_OTHER_WEIGHTS,
-    FAULT_UNSHUFFLE_ORDER,  /* channels as (row, column, colour) in place of (colour, row, column) */
+    FAULT_UNSHUFFLE_ORDER, /* channels as (row, column, colour) in place of (colour, row, column) */
     FAULT_KIND_COUNT
 } fault_kind;
 

@@ -35,8 +35,8 @@ static void print_layer(const layer_result *l) {
 
 static void print_table(const comparison *r) {
     int left_out = 0, wrong = 0;
-    printf("%-28s %-14s %9s  %9s %9s %9s %4s\n", "value", "shape", "max|diff|", "rel. rms",
-           "local", "/limit", "span");
+    printf("%-28s %-14s %9s  %9s %9s %9s %4s\n", "value", "shape", "max|diff|", "rel. rms", "local",
+           "/limit", "span");
     for (int i = 0; i < r->layer_count; i++) {
         bool show = worth_a_line(r, i, false);
         if (r->layers[i].state == LAYER_WRONG && ++wrong > 12) show = false;
@@ -46,8 +46,9 @@ static void print_table(const comparison *r) {
             left_out++;
     }
     if (left_out) printf("(%d more values; --json lists all)\n", left_out);
-    printf("max|diff| and rel. rms: against the reference (~: by samples).  local: against the value"
-           "\nrecomputed in float64 from the tester's own input; wrong where local/limit > 1.\n\n");
+    printf(
+        "max|diff| and rel. rms: against the reference (~: by samples).  local: against the value"
+        "\nrecomputed in float64 from the tester's own input; wrong where local/limit > 1.\n\n");
 }
 
 void report_text(const comparison *r) {
@@ -112,7 +113,7 @@ static void json_explanations(json *j, const comparison *r) {
         json_text(j, "id", e->id);
         json_text(j, "layer", e->layer);
         json_text(j, "text", e->text);
-        json_text(j, "kind", e->place ? "place" : "cause");
+        json_text(j, "kind", e->kind == EXPLAINS_WHERE ? "place" : "cause");
         json_number(j, "explained", e->explained);
         json_number(j, "residual_rms", e->rms);
         json_number(j, "residual_max", e->max);
