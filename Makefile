@@ -24,7 +24,8 @@ FLAGHASH := $(shell printf '%s' '$(CC) $(CFLAGS) $(SANITIZE)' | cksum | cut -d' 
 BUILD    ?= build
 OBJ       = $(BUILD)/obj-$(FLAGHASH)
 
-ARCH     := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+# Without a compiler yet (make deps installs it): the machine's own.
+ARCH     := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null || uname -m)))
 ifneq (,$(filter x86_64 amd64,$(ARCH)))
 KERNEL_DIR = x86
 else ifneq (,$(filter aarch64 arm64,$(ARCH)))
@@ -151,6 +152,19 @@ deps-dev: deps ; $(call install_missing,$(DEPS_DEV))
 
 clean:
 	rm -rf build build-*
+
+# What a program that links the static library needs beside it.
+.PHONY: print-libs
+print-libs: ; @echo '$(SANITIZE) $(LIBS)'
+
+help:
+	@echo 'make             library, command and small programs, under $(BUILD)/'
+	@echo 'make check       every test; check-unit, check-scripts for a part'
+	@echo 'make demo        upscale the picture in the box and measure it'
+	@echo 'make install     into PREFIX ($(PREFIX)), DESTDIR honoured; make uninstall'
+	@echo 'make deps        Debian packages that are missing; deps-dev: those for peers and PyTorch'
+	@echo 'make check-torch networks at full size against PyTorch'
+	@echo 'make clean       remove what was built'
 
 include $(sort $(wildcard tests/*.mk bench/*.mk examples/*.mk))
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)

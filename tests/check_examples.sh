@@ -24,4 +24,12 @@ printed '^RRDBNet x4: 24x16 -> 96x64$'
 expect 1 "$BUILD/examples/minimal_cxx" none.pth
 said 'minimal_cxx: .*none.pth'
 expect 2 "$BUILD/examples/minimal_cxx"
+
+# The sample of README.md compiles and runs.
+sed -n '/^```c$/,/^```$/p' "$ROOT/README.md" | sed '/^```/d' >readme.c
+libs=$(make --no-print-directory -s -C "$ROOT" BUILD="$BUILD" print-libs)
+expect 0 ${CC:-cc} -std=c11 -Wall -Wextra -Werror -I"$ROOT/include" readme.c "$BUILD/libesrgan.a" $libs -o readme
+cp "$MODEL" model.pth
+expect 0 ./readme
+printed '^32x24 -> 128x96$'
 finish
