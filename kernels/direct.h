@@ -1,0 +1,88 @@
+/*
+ * Contract of the direct convolution on bfloat16: operands bfloat16, sums float.
+ *
+ * A picture lies in planes of ES_DIRECT_LANES channels: line p of a plane holds the channels of
+ * position p (64 bytes, aligned to 64).  Positions run through rows that are separated by one
+ * column of zeros, so that a tap is one distance in lines for every pixel, row ends included, and
+ * a block of consecutive positions needs no edges.
+ *
+ * One call multiplies a block of ES_DIRECT_BLOCK positions by the weights of one plane of output
+ * channels, and meanwhile finishes the block multiplied before it: bias, activation, residuals,
+ * rounding and storing run in the shadow of the products.  The order of every sum depends on
+ * chunks, kh and kw only, never on where a position lies in its block.
+ *
+ * Kernels allocate nothing and know no threads.  Denormal operands count as zero and denormal
+ * results of rounding to bfloat16 become zero, as the instructions have it; NaN stays NaN.
+ */
+#ifndef ES_KERNELS_DIRECT_H
+#define ES_KERNELS_DIRECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ES_DIRECT_LANES 32 /* channels of a plane */
+#define ES_DIRECT_BLOCK 48 /* positions of a block */
+#define ES_DIRECT_HALF  16 /* channels of a panel of weights and of a vector of sums */
+#define ES_DIRECT_PANEL (ES_DIRECT_LANES * ES_DIRECT_LANES) /* weights of one tap, chunk, plane */
+
+/* Sums of a block: [half][position][channel of the half]. */
+#define ES_DIRECT_SUMS (2 * ES_DIRECT_BLOCK * ES_DIRECT_HALF)
+
+/* What to multiply.  Tap (i, j) of position p is line p + j of rows[i]; chunk c is c planes on. */
+typedef struct es_direct_product {
+    const uint16_t *rows[3];
+    size_t plane;            /* elements from a plane to the next */
+    int chunks, kh, kw;      /* input planes; taps, 1..3 each way */
+    int halves;              /* 2, or 1 where only the first 16 output channels matter */
+    const uint16_t *weights; /* as packed */
+} es_direct_product;
+
+/*
+ * How sums leave: v = sum + bias; v = max(v, slope * v); v = near_scale * v + near;
+ * v = far_scale * v + far; rounded to bfloat16 and stored.
+ */
+typedef struct es_direct_finish {
+    const float *bias;    /* ES_DIRECT_LANES of them */
+    float slope;          /* 0..1; 1 for no activation */
+    const uint16_t *near; /* NULL, or the line of the block's first position; consecutive lines */
+    float near_scale;
+    const uint16_t *far; /* NULL, or what lies where `out` lies; may be `out` itself */
+    float far_scale;
+    uint16_t *out;
+    const int32_t *lines; /* for each position the line of `out` and `far`; some may be repeated
+                             where nobody looks */
+} es_direct_finish;
+
+typedef struct es_direct_kernels {
+    const char *tier;
+    /* Makes the calling thread ready for multiply, and back.  begin..end do not nest. */
+    void (*begin)(void);
+    void (*end)(void);
+    /* sums = products of `product`; also finishes (done, done_sums) where done is not NULL. */
+    void (*multiply)(const es_direct_product *product, float *sums, const es_direct_finish *done,
+                     const float *done_sums);
+    void (*finish)(const es_direct_finish *done, const float *done_sums);
+    /* Lines of a plane from floats: line p's channel c is planes[c * plane_stride + p], rounded, for
+     * c < channels <= ES_DIRECT_LANES; the other channels are zero. */
+    void (*gather)(const float *planes, size_t plane_stride, int channels, int count,
+                   uint16_t *lines);
+    /*
+     * One output channel's weights of one input plane: weight[c * taps + t], c < channels, rounded
+     * into packed[(t * 2 + half) * 512 + (c / 2) * 32 + (o % 16) * 2 + c % 2], half = o / 16, for an
+     * output channel o < ES_DIRECT_LANES and at most 9 taps.  Channels from `channels` on get zeros.
+     */
+    void (*pack)(const float *weight, int channels, int taps, int o, uint16_t *packed);
+} es_direct_kernels;
+
+/* Tiers of this build, best first, ended by NULL; "direct_scalar" is the last, runs everywhere and
+ * is the oracle of the others. */
+extern const es_direct_kernels *const es_direct_tiers[];
+
+/* Whether this CPU (and its operating system) can run a tier; and, more, whether it gains by it
+ * against FP32 kernels. */
+int es_direct_usable(const es_direct_kernels *kernels);
+int es_direct_worthwhile(const es_direct_kernels *kernels);
+
+extern const es_direct_kernels es_direct_scalar, es_direct_avx512bf16, es_direct_amx;
+
+#endif

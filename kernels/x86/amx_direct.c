@@ -1,0 +1,111 @@
+/*
+ * The direct convolution with AMX tiles: three tiles of 16 positions times two panels of 16
+ * channels are six accumulators; what is left, one tile for weights and one for pixels, is loaded
+ * anew for each product but one, which the load ports just bear (eight loads of eight cycles
+ * against six products of sixteen).
+ */
+#include "x86/direct_finish.h"
+
+#define LINE (ES_DIRECT_LANES * 2)  /* bytes */
+#define TILE (16 * ES_DIRECT_LANES) /* elements from a tile of positions to the next */
+
+/* Numbers of the tiles of weights and of pixels; the instructions' names need plain numbers. */
+#define W 6
+#define X 7
+
+/* Eight tiles of 16 rows of a line.  Constant, for gcc 12 believes that loading a configuration
+ * reads its first eight bytes only, and leaves out stores to the others. */
+static const struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} shape = {.palette = 1,
+           .bytes = {LINE, LINE, LINE, LINE, LINE, LINE, LINE, LINE},
+           .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+
+static void begin(void) { _tile_loadconfig(&shape); }
+
+static void end(void) { _tile_release(); }
+
+ES_INLINE void prefetch_lines(const uint16_t *p, int count) {
+    for (int i = 0; i < count; i++)
+        _mm_prefetch((const char *)(p + i * ES_DIRECT_LANES), _MM_HINT_T0);
+}
+
+/* One tap of one input plane, all positions. */
+ES_INLINE void step(const uint16_t *x, const uint16_t *w, int halves) {
+    _tile_loadd(W, w, LINE);
+    _tile_loadd(X, x, LINE);
+    _tile_dpbf16ps(0, X, W);
+    _tile_loadd(X, x + TILE, LINE);
+    _tile_dpbf16ps(1, X, W);
+    _tile_loadd(X, x + 2 * TILE, LINE);
+    _tile_dpbf16ps(2, X, W);
+    if (halves == 1) return;
+    _tile_loadd(W, w + ES_DIRECT_PANEL / 2, LINE);
+    _tile_dpbf16ps(5, X, W);
+    _tile_loadd(X, x + TILE, LINE);
+    _tile_dpbf16ps(4, X, W);
+    _tile_loadd(X, x, LINE);
+    _tile_dpbf16ps(3, X, W);
+}
+
+ES_INLINE void zero(int halves) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    if (halves == 1) return;
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+}
+
+ES_INLINE void store(float *sums, int halves) {
+    _tile_stored(0, sums, LINE);
+    _tile_stored(1, sums + 256, LINE);
+    _tile_stored(2, sums + 512, LINE);
+    if (halves == 1) return;
+    _tile_stored(5, sums + 1280, LINE);
+    _tile_stored(4, sums + 1024, LINE);
+    _tile_stored(3, sums + 768, LINE);
+}
+
+ES_INLINE void run(const es_direct_product *p, float *sums, const es_direct_finish *done,
+                   const float *done_sums, int halves) {
+    int steps = p->chunks * p->kh * p->kw;
+    int share = (ES_DIRECT_BLOCK + steps - 1) / steps, finished = done ? 0 : ES_DIRECT_BLOCK;
+    const uint16_t *w = p->weights;
+    zero(halves);
+    for (int chunk = 0; chunk < p->chunks; chunk++)
+        for (int i = 0; i < p->kh; i++) {
+            const uint16_t *x = p->rows[i] + (size_t)chunk * p->plane;
+            const uint16_t *next = x + p->plane; /* what the coming plane will want */
+            for (int j = 0; j < p->kw; j++, x += ES_DIRECT_LANES, w += ES_DIRECT_PANEL) {
+                if (chunk + 1 < p->chunks) prefetch_lines(next + j * TILE, 16);
+                step(x, w, halves);
+                if (finished < ES_DIRECT_BLOCK) {
+                    int to =
+                        finished + share < ES_DIRECT_BLOCK ? finished + share : ES_DIRECT_BLOCK;
+                    es_finish_positions(done, done_sums, finished, to);
+                    finished = to;
+                }
+            }
+        }
+    store(sums, halves);
+}
+
+static void multiply(const es_direct_product *product, float *sums, const es_direct_finish *done,
+                     const float *done_sums) {
+    if (product->halves == 2)
+        run(product, sums, done, done_sums, 2);
+    else
+        run(product, sums, done, done_sums, 1);
+}
+
+const es_direct_kernels es_direct_amx = {.tier = "amx",
+                                         .begin = begin,
+                                         .end = end,
+                                         .multiply = multiply,
+                                         .finish = es_avx512bf16_finish,
+                                         .gather = es_avx512bf16_gather,
+                                         .pack = es_avx512bf16_pack};

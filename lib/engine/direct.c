@@ -1,0 +1,402 @@
+/* The direct engine: what it takes on, what memory a run takes, and the run. */
+#include <limits.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/status.h"
+#include "engine/direct_plan.h"
+
+enum {
+    FRAMES = 3,      /* an RRDB's input, its first and its second dense block's output */
+    UNIT_ROWS = 256, /* at most, so that progress is told and cancelling heard in time */
+    BAND_ROWS = 16   /* of the tail, whose result is gathered row by row before it goes out */
+};
+
+/* ---- What and whether --------------------------------------------------------------------- */
+
+/* The kernels for a context; NULL, and why, where there are none. */
+static const es_direct_kernels *choose(const es_context *context, const char **why) {
+    for (int i = 0; es_direct_tiers[i] != NULL; i++) {
+        const es_direct_kernels *kernels = es_direct_tiers[i];
+        if (context->isa == NULL) {
+            if (es_direct_worthwhile(kernels)) return kernels;
+        } else if (strcmp(context->isa, kernels->tier) == 0) {
+            if (es_direct_usable(kernels)) return kernels;
+            *why = "this CPU, or its operating system, lacks the instructions";
+            return NULL;
+        }
+    }
+    *why = context->isa ? "direct convolution has no kernels of that name"
+                        : "direct convolution does not pay on this CPU";
+    return NULL;
+}
+
+static const char *refuses(const es_context *context) {
+    const char *why = NULL;
+    es_direct_net net;
+    if (context->precision != ESRGAN_BF16) return "direct convolution works in bfloat16 only";
+    if (context->trace != NULL) return "direct convolution keeps no inner values to trace";
+    if (!es_direct_net_read(&net, context->network))
+        return "direct convolution wants an RRDBNet of plain dense blocks";
+    choose(context, &why);
+    return why;
+}
+
+static const char *tier(const es_context *context) {
+    const char *why = NULL;
+    const es_direct_kernels *kernels = choose(context, &why);
+    return kernels ? kernels->tier : "none";
+}
+
+/* ---- Memory ------------------------------------------------------------------------------- */
+
+/* What a run allocates. */
+typedef struct layout {
+    es_direct_grid grid[3]; /* by group */
+    size_t frame_plane;     /* elements */
+    size_t frame[FRAMES];   /* bytes from here on */
+    size_t pack;
+    size_t rings, planes, floats; /* of each member: see member_memory */
+} layout;
+
+/*
+ * Cuts the picture into units: as many as keep all members busy, of as little overlap as that
+ * allows.  What is weighed is the time until the last member is done.
+ */
+static es_direct_grid cut(int height, int width, int members, int group) {
+    int halo = es_direct_halo(group), most = es_direct_max_width(group);
+    int least_cols = width <= most ? 1 : (width + most - 2 * halo - 1) / (most - 2 * halo);
+    int least_rows = (height + UNIT_ROWS - 1) / UNIT_ROWS;
+    int most_cols = members < width / 16 ? members : width / 16;
+    if (most_cols < least_cols) most_cols = least_cols;
+    es_direct_grid best = {0, 0};
+    int64_t best_cost = INT64_MAX;
+    for (int cols = least_cols; cols <= most_cols; cols++)
+        for (int rows = least_rows; rows <= height && rows <= least_rows + members; rows++) {
+            int64_t turns = ((int64_t)rows * cols + members - 1) / members;
+            int64_t high = (height + rows - 1) / rows + (rows > 1 ? halo / 2 : 0);
+            int64_t wide = (width + cols - 1) / cols + (cols > 1 ? 2 * halo : 0);
+            int64_t cost = turns * high * wide;
+            if (cost < best_cost) {
+                best_cost = cost;
+                best = (es_direct_grid){rows, cols};
+            }
+        }
+    return best;
+}
+
+/* The tail goes by bands that a member computes unit by unit and hands out whole. */
+static es_direct_grid cut_tail(int height, int width, int members) {
+    int halo = es_direct_halo(ES_DIRECT_TAIL), most = es_direct_max_width(ES_DIRECT_TAIL);
+    int rounds = (height + BAND_ROWS * members - 1) / (BAND_ROWS * members);
+    int rows = rounds * members < height ? rounds * members : height;
+    int cols = width <= most ? 1 : (width + most - 2 * halo - 1) / (most - 2 * halo);
+    return (es_direct_grid){rows, cols};
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static int enlargement(const es_direct_net *net) {
+    int scale = 1;
+    for (int i = 0; i < net->ups; i++) scale *= net->up[i].factor;
+    return scale;
+}
+
+static int band_rows(es_direct_grid grid, int height) {
+    return (height + grid.rows - 1) / grid.rows;
+}
+
+static size_t whole_pack(const es_direct_net *net) {
+    return net->pack[ES_DIRECT_FIRST] + net->pack[ES_DIRECT_TAIL] +
+           (size_t)net->dense_blocks * net->pack[ES_DIRECT_DENSE];
+}
+
+/* Height and width are the body's.  False where the picture is too large to count its lines. */
+static bool lay_out(layout *l, const es_direct_net *net, int height, int width, int members,
+                    bool keep) {
+    if ((int64_t)height * width >= INT_MAX - 1) return false;
+    l->frame_plane = ((size_t)height * (size_t)width + 1) * ES_DIRECT_LANES;
+    int inputs = net->input_planes > net->feature_planes ? net->input_planes : net->feature_planes;
+    for (int i = 0; i < FRAMES; i++)
+        l->frame[i] =
+            l->frame_plane * sizeof(uint16_t) * (size_t)(i == 1 ? inputs : net->feature_planes);
+    l->pack = larger(net->pack[ES_DIRECT_DENSE], net->pack[ES_DIRECT_TAIL]) * sizeof(uint16_t);
+    if (keep) l->pack = whole_pack(net) * sizeof(uint16_t);
+    l->rings = 0;
+    for (int group = 0; group < 3; group++) {
+        l->grid[group] = group == ES_DIRECT_TAIL ? cut_tail(height, width, members)
+                                                 : cut(height, width, members, group);
+        l->rings =
+            larger(l->rings, es_direct_ring_bytes(net, group, height, width, l->grid[group]));
+    }
+    size_t scale = (size_t)enlargement(net);
+    l->planes = (size_t)net->last.conv->channels * scale * scale * (size_t)width *
+                (size_t)band_rows(l->grid[ES_DIRECT_TAIL], height) * sizeof(float);
+    l->floats =
+        larger(es_direct_pack_scratch(net), 2 * (size_t)net->input_channels * (size_t)width) *
+        sizeof(float);
+    return true;
+}
+
+/* Rounded up so that what follows is aligned. */
+static size_t aligned(size_t bytes) { return (bytes + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN; }
+
+static size_t member_bytes(const layout *l) {
+    return aligned(l->rings) + aligned(l->planes) + aligned(l->floats);
+}
+
+/* ---- The run ------------------------------------------------------------------------------ */
+
+/* Weights in the kernels' form; kept between runs where the session wants that. */
+typedef struct kept {
+    esrgan_allocator allocator;
+    uint16_t *pack;
+    size_t bytes;
+    int packed; /* groups so far, in the order they are run */
+} kept;
+
+typedef struct run {
+    es_context *context;
+    const es_io *io;
+    const es_direct_kernels *kernels;
+    es_direct_net net;
+    layout layout;
+    int height, width; /* of the body */
+    es_direct_frame frames[FRAMES];
+    void *frame_memory[FRAMES];
+    uint8_t *members; /* member_bytes each */
+    kept own;         /* weights, where they are not kept */
+    kept *weights;
+    es_direct_work work;
+    bool pack;       /* this group's weights are not there yet */
+    double from, to; /* progress over the job under way */
+    atomic_int stop; /* an esrgan_status */
+    esrgan_error *error;
+} run;
+
+static const esrgan_allocator *allocator_of(const run *r) { return &r->context->meter->allocator; }
+
+static uint16_t *rings_of(const run *r, int member) {
+    return (uint16_t *)(void *)(r->members + (size_t)member * member_bytes(&r->layout));
+}
+
+static float *planes_of(const run *r, int member) {
+    return (float *)(void *)((uint8_t *)rings_of(r, member) + aligned(r->layout.rings));
+}
+
+static float *floats_of(const run *r, int member) {
+    return (float *)(void *)((uint8_t *)planes_of(r, member) + aligned(r->layout.planes));
+}
+
+/* Tells progress, from the caller's thread only; true where the run is to stop. */
+static bool report(run *r, int member, double share) {
+    if (member == 0 && atomic_load(&r->stop) == ESRGAN_OK)
+        atomic_store(&r->stop,
+                     (int)es_progress(r->context, r->from + share * (r->to - r->from), r->error));
+    return atomic_load(&r->stop) != ESRGAN_OK;
+}
+
+/* This member's rows of the picture, unshuffled, into the frame that pipelines read it from. */
+static void read_rows(run *r, int member, int members) {
+    int f = r->net.unshuffle, channels = r->net.input_channels, colours = channels / (f * f);
+    size_t width = (size_t)r->width, full = width * (size_t)f;
+    float *raw = floats_of(r, member), *planes = raw;
+    if (f > 1) planes = raw + (size_t)channels * width;
+    int end = (int)((int64_t)r->height * (member + 1) / members);
+    for (int y = (int)((int64_t)r->height * member / members); y < end; y++) {
+        r->io->read(r->io->context, y * f, f, raw, full * (size_t)f, full);
+        for (int c = 0; f > 1 && c < colours * f * f; c++) {
+            const float *from = raw + (size_t)(c / f) * full + (size_t)(c % f);
+            for (size_t x = 0; x < width; x++) planes[(size_t)c * width + x] = from[x * (size_t)f];
+        }
+        for (int c = 0; c < channels; c += ES_DIRECT_LANES) {
+            int count = channels - c < ES_DIRECT_LANES ? channels - c : ES_DIRECT_LANES;
+            r->kernels->gather(planes + (size_t)c * width, width, count, r->width,
+                               r->frames[1].base +
+                                   (size_t)(c / ES_DIRECT_LANES) * r->frames[1].plane +
+                                   (size_t)y * width * ES_DIRECT_LANES);
+        }
+    }
+}
+
+static void run_band(run *r, int member, int row) {
+    es_direct_grid grid = r->layout.grid[ES_DIRECT_TAIL];
+    size_t scale = (size_t)enlargement(&r->net), stride = (size_t)r->width * scale;
+    float *planes = planes_of(r, member);
+    es_direct_unit unit = {0};
+    size_t plane = 0;
+    for (int col = 0; col < grid.cols; col++) {
+        unit = es_direct_unit_at(grid, r->height, r->width, row, col);
+        plane = stride * scale * (size_t)(unit.y1 - unit.y0);
+        es_direct_unit_run(&r->work, unit, rings_of(r, member), planes + (size_t)unit.x0 * scale,
+                           plane, stride);
+    }
+    r->io->write(r->io->context, unit.y0 * (int)scale, (unit.y1 - unit.y0) * (int)scale, planes,
+                 plane, stride);
+}
+
+/* One group: read the picture where it is wanted, pack weights, run this member's units. */
+static void job(void *context, int member, int members) {
+    run *r = context;
+    int group = r->work.group;
+    es_direct_grid grid = r->layout.grid[group];
+    if (group != ES_DIRECT_DENSE) read_rows(r, member, members);
+    if (r->pack)
+        es_direct_pack(&r->net, group, r->kernels, (uint16_t *)r->work.pack, floats_of(r, member),
+                       member, members);
+    es_team_barrier(r->context->team, member);
+    r->kernels->begin();
+    int units = group == ES_DIRECT_TAIL ? grid.rows : grid.rows * grid.cols;
+    int first = (int)((int64_t)units * member / members);
+    int end = (int)((int64_t)units * (member + 1) / members);
+    for (int i = first; i < end && !report(r, member, (double)(i - first) / (end - first)); i++) {
+        if (group == ES_DIRECT_TAIL) {
+            run_band(r, member, i);
+            continue;
+        }
+        es_direct_unit unit =
+            es_direct_unit_at(grid, r->height, r->width, i / grid.cols, i % grid.cols);
+        es_direct_unit_run(&r->work, unit, rings_of(r, member), NULL, 0, 0);
+    }
+    r->kernels->end();
+}
+
+/* The group's number counts through: 0, dense blocks from 1, the tail last. */
+static esrgan_status run_group(run *r, int group, int number, es_direct_frame in,
+                               es_direct_frame out) {
+    size_t dense = r->net.pack[ES_DIRECT_DENSE], at = 0;
+    if (r->context->keep_weights && number > 0)
+        at = r->net.pack[ES_DIRECT_FIRST] + (size_t)(number - 1) * dense;
+    r->work = (es_direct_work){.net = &r->net,
+                               .kernels = r->kernels,
+                               .group = group,
+                               .height = r->height,
+                               .width = r->width,
+                               .pack = r->weights->pack + at,
+                               .in = in,
+                               .trunk = r->frames[0],
+                               .out = out,
+                               .far = group == ES_DIRECT_DENSE && number % 3 == 0};
+    r->pack = number >= r->weights->packed;
+    es_team_run(r->context->team, job, r);
+    if (r->pack && r->context->keep_weights) r->weights->packed = number + 1;
+    return (esrgan_status)atomic_load(&r->stop);
+}
+
+static esrgan_status run_groups(run *r) {
+    const es_direct_frame *f = r->frames;
+    double all = r->net.dense_blocks + 6, done = 1; /* the tail counts as five dense blocks */
+    r->from = 0;
+    r->to = done / all;
+    esrgan_status status = run_group(r, ES_DIRECT_FIRST, 0, f[1], f[0]);
+    for (int i = 0; i < r->net.dense_blocks && status == ESRGAN_OK; i++) {
+        r->from = r->to;
+        r->to = ++done / all;
+        es_direct_net_block(&r->net, r->context->network, i);
+        status = run_group(r, ES_DIRECT_DENSE, i + 1, f[i % 3], f[(i + 1) % 3]);
+    }
+    if (status != ESRGAN_OK) return status;
+    r->from = r->to;
+    r->to = 1;
+    status = run_group(r, ES_DIRECT_TAIL, r->net.dense_blocks + 1, f[1], f[0]);
+    return status == ESRGAN_OK ? es_progress(r->context, 1, r->error) : status;
+}
+
+static void release_kept(kept *k) { es_free(&k->allocator, k->pack, k->bytes); }
+
+/* Weights that an earlier run kept, or memory for them. */
+static bool get_weights(run *r) {
+    es_context *context = r->context;
+    r->weights = &r->own;
+    if (context->keep_weights && context->engine_state != NULL) {
+        r->weights = context->engine_state;
+        return true;
+    }
+    r->own = (kept){.allocator = *allocator_of(r), .bytes = r->layout.pack};
+    r->own.pack = es_alloc(allocator_of(r), r->own.bytes);
+    if (r->own.pack == NULL) return false;
+    if (!context->keep_weights) return true;
+    kept *k = es_alloc(allocator_of(r), sizeof *k);
+    if (k == NULL) return false;
+    *k = r->own;
+    r->own.pack = NULL;
+    context->engine_state = r->weights = k;
+    return true;
+}
+
+static bool get_memory(run *r) {
+    for (int i = 0; i < FRAMES; i++) {
+        r->frame_memory[i] = es_alloc(allocator_of(r), r->layout.frame[i]);
+        if (r->frame_memory[i] == NULL) return false;
+        r->frames[i] =
+            (es_direct_frame){.base = r->frame_memory[i], .plane = r->layout.frame_plane};
+    }
+    size_t members = (size_t)r->context->members;
+    r->members = es_alloc(allocator_of(r), members * member_bytes(&r->layout));
+    return r->members != NULL && get_weights(r);
+}
+
+static void release_memory(run *r) {
+    for (int i = 0; i < FRAMES; i++)
+        es_free(allocator_of(r), r->frame_memory[i], r->layout.frame[i]);
+    es_free(allocator_of(r), r->members, (size_t)r->context->members * member_bytes(&r->layout));
+    if (r->own.pack) release_kept(&r->own);
+}
+
+static esrgan_status prepare(run *r, es_context *context, int height, int width,
+                             esrgan_error *error) {
+    const char *why = NULL;
+    r->context = context;
+    r->error = error;
+    r->kernels = choose(context, &why);
+    if (r->kernels == NULL) return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s", why);
+    if (!es_direct_net_read(&r->net, context->network))
+        return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s", refuses(context));
+    r->height = height / r->net.unshuffle;
+    r->width = width / r->net.unshuffle;
+    if (!lay_out(&r->layout, &r->net, r->height, r->width, context->members, context->keep_weights))
+        return es_fail(error, ESRGAN_E_LIMIT, "a picture of %d x %d pixels is too large", width,
+                       height);
+    return ESRGAN_OK;
+}
+
+static esrgan_status estimate(const es_context *context, int height, int width, uint64_t *bytes,
+                              esrgan_error *error) {
+    run r = {0};
+    esrgan_status status = prepare(&r, (es_context *)context, height, width, error);
+    if (status != ESRGAN_OK) return status;
+    *bytes = r.layout.pack + (uint64_t)context->members * member_bytes(&r.layout);
+    if (context->keep_weights) *bytes += sizeof(kept);
+    for (int i = 0; i < FRAMES; i++) *bytes += r.layout.frame[i];
+    return ESRGAN_OK;
+}
+
+static esrgan_status run_picture(es_context *context, int height, int width, const es_io *io,
+                                 esrgan_error *error) {
+    run r = {.io = io};
+    esrgan_status status = prepare(&r, context, height, width, error);
+    if (status != ESRGAN_OK) return status;
+    if (get_memory(&r))
+        status = run_groups(&r);
+    else
+        status = es_fail(error, ESRGAN_E_MEMORY, "no memory for a picture of %d x %d pixels", width,
+                         height);
+    release_memory(&r);
+    return status;
+}
+
+static void release(es_context *context) {
+    kept *k = context->engine_state;
+    if (k == NULL) return;
+    esrgan_allocator a = k->allocator;
+    release_kept(k);
+    es_free(&a, k, sizeof *k);
+    context->engine_state = NULL;
+}
+
+const es_engine es_engine_direct = {.name = "direct",
+                                    .refuses = refuses,
+                                    .tier = tier,
+                                    .estimate = estimate,
+                                    .run = run_picture,
+                                    .release = release};

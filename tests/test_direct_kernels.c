@@ -1,0 +1,372 @@
+/*
+ * Kernels of the direct convolution, each tier this CPU has against the scalar one: sums within
+ * the bound that their length gives, everything else bit for bit.  Every buffer ends at a page
+ * that must not be touched, and begins behind one.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "direct.h"
+
+enum { PAGE = 4096, SUMS = ES_DIRECT_SUMS };
+
+/* ---- Memory between pages that cannot be touched ------------------------------------------ */
+
+typedef struct guarded {
+    void *map, *data;
+    size_t mapped;
+} guarded;
+
+/* `bytes` a multiple of 64, so that the end is aligned as the contract asks. */
+static guarded guard(size_t bytes, bool at_start) {
+    size_t body = (bytes + PAGE - 1) / PAGE * PAGE;
+    guarded g = {.mapped = body + 2 * PAGE};
+    g.map = mmap(NULL, g.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(g.map != MAP_FAILED);
+    assert_int_equal(mprotect((char *)g.map + PAGE, body, PROT_READ | PROT_WRITE), 0);
+    g.data = (char *)g.map + PAGE + (at_start ? 0 : body - bytes);
+    memset(g.data, 0xff, bytes); /* NaN, whatever the type */
+    return g;
+}
+
+static void unguard(guarded *g) { assert_int_equal(munmap(g->map, g->mapped), 0); }
+
+/* ---- Values ------------------------------------------------------------------------------- */
+
+static uint32_t seed = 1;
+
+static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u; }
+
+static float uniform(void) { return (float)(next() >> 8) / (1 << 23) - 1.0f; }
+
+static uint16_t bits_of(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return (uint16_t)(bits >> 16);
+}
+
+static float value_of(uint16_t h) {
+    uint32_t bits = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static void fill(uint16_t *values, size_t n) {
+    for (size_t i = 0; i < n; i++) values[i] = bits_of(uniform());
+}
+
+static const uint16_t specials[] = {0x7fc0, 0x7f80, 0xff80, 0x0001, 0x8001, 0x007f, 0x8000, 0x7c00};
+
+/* Now and then a NaN, an infinity, a denormal, a huge number. */
+static void spice(uint16_t *values, size_t n, int count) {
+    for (int i = 0; i < count; i++)
+        values[next() % n] = specials[next() % (sizeof specials / sizeof *specials)];
+}
+
+static bool agrees(float got, float want, double limit) {
+    if (isnan(want)) return isnan(got);
+    if (isinf(want)) return got == want;
+    return fabs((double)got - (double)want) <= limit;
+}
+
+/* The tiers to test; the oracle is not among them. */
+static const es_direct_kernels *tiers[4];
+
+static int find_tiers(void) {
+    int count = 0;
+    for (int i = 0; es_direct_tiers[i] != NULL; i++) {
+        if (es_direct_tiers[i] == &es_direct_scalar) continue;
+        if (es_direct_usable(es_direct_tiers[i]))
+            tiers[count++] = es_direct_tiers[i];
+        else
+            print_message("this CPU has no %s: not tested\n", es_direct_tiers[i]->tier);
+    }
+    return count;
+}
+
+/* ---- Products ----------------------------------------------------------------------------- */
+
+typedef struct shape {
+    int chunks, kh, kw, halves;
+} shape;
+
+typedef struct fixture {
+    guarded planes, weights, sums, done_sums, lines, out;
+    es_direct_product product;
+} fixture;
+
+/* Each kernel row's lines are just those that the taps reach, planes follow one another. */
+static fixture set_up(shape s, bool at_start) {
+    size_t lines = (size_t)(ES_DIRECT_BLOCK + s.kw - 1), plane = lines * (size_t)s.kh;
+    size_t panel = (size_t)(s.chunks * s.kh * s.kw) * ES_DIRECT_PANEL;
+    fixture f = {
+        .planes = guard(plane * (size_t)s.chunks * ES_DIRECT_LANES * 2, at_start),
+        .weights = guard(panel * 2, at_start),
+        .sums = guard(SUMS * sizeof(float), at_start),
+        .product = {.plane = plane * ES_DIRECT_LANES,
+                    .chunks = s.chunks,
+                    .kh = s.kh,
+                    .kw = s.kw,
+                    .halves = s.halves},
+    };
+    fill(f.planes.data, plane * (size_t)s.chunks * ES_DIRECT_LANES);
+    fill(f.weights.data, panel);
+    f.product.weights = f.weights.data;
+    for (int i = 0; i < s.kh; i++)
+        f.product.rows[i] = (uint16_t *)f.planes.data + (size_t)i * lines * ES_DIRECT_LANES;
+    return f;
+}
+
+static void tear_down(fixture *f) {
+    unguard(&f->planes);
+    unguard(&f->weights);
+    unguard(&f->sums);
+}
+
+/* The oracle's sums, and with magnitudes in place of values what errors are measured against. */
+static void expect(const fixture *f, float *sums, float *bounds) {
+    size_t planes = f->product.plane * (size_t)f->product.chunks;
+    size_t panel = (size_t)(f->product.chunks * f->product.kh * f->product.kw) * ES_DIRECT_PANEL;
+    es_direct_scalar.multiply(&f->product, sums, NULL, NULL);
+    uint16_t *x = malloc(planes * 2), *w = malloc(panel * 2);
+    assert_true(x && w);
+    es_direct_product magnitude = f->product;
+    const uint16_t *first = f->planes.data;
+    for (size_t i = 0; i < planes; i++) x[i] = first[i] & 0x7fff;
+    for (size_t i = 0; i < panel; i++) w[i] = f->product.weights[i] & 0x7fff;
+    magnitude.weights = w;
+    for (int i = 0; i < magnitude.kh; i++) magnitude.rows[i] = x + (f->product.rows[i] - first);
+    es_direct_scalar.multiply(&magnitude, bounds, NULL, NULL);
+    free(x);
+    free(w);
+}
+
+static void check_sums(const es_direct_kernels *k, const fixture *f, shape s) {
+    static float want[SUMS], bound[SUMS];
+    expect(f, want, bound);
+    const float *got = f->sums.data;
+    double length = s.chunks * s.kh * s.kw * ES_DIRECT_LANES;
+    for (int i = 0; i < s.halves * SUMS / 2; i++) {
+        double limit = length * 0x1p-24 * (double)bound[i] + 0x1p-126 * length;
+        if (!agrees(got[i], want[i], limit))
+            fail_msg("%s %dx%dx%d/%d: sum %d is %g, expected %g +- %g", k->tier, s.chunks, s.kh,
+                     s.kw, s.halves, i, (double)got[i], (double)want[i], limit);
+    }
+}
+
+static void products(void **state) {
+    (void)state;
+    for (int t = 0, count = find_tiers(); t < count; t++) {
+        const es_direct_kernels *k = tiers[t];
+        k->begin();
+        for (int chunks = 1; chunks <= 7; chunks++)
+            for (int taps = 0; taps < 9; taps++)
+                for (int halves = 1; halves <= 2; halves++)
+                    for (int spiced = 0; spiced <= 1; spiced++) {
+                        shape s = {chunks, taps / 3 + 1, taps % 3 + 1, halves};
+                        fixture f = set_up(s, spiced);
+                        if (spiced) {
+                            spice(f.planes.data, f.product.plane, 9);
+                            spice(f.weights.data, ES_DIRECT_PANEL, 2);
+                        }
+                        k->multiply(&f.product, f.sums.data, NULL, NULL);
+                        check_sums(k, &f, s);
+                        tear_down(&f);
+                    }
+        k->end();
+    }
+}
+
+/* A position's sum does not depend on where in a block it lies. */
+static void places(void **state) {
+    (void)state;
+    for (int t = 0, count = find_tiers(); t < count; t++) {
+        const es_direct_kernels *k = tiers[t];
+        size_t lines = 2 * ES_DIRECT_BLOCK + 2;
+        uint16_t *x = aligned_alloc(64, lines * 3 * ES_DIRECT_LANES * 2);
+        uint16_t *w = aligned_alloc(64, 9 * ES_DIRECT_PANEL * 2);
+        static _Alignas(64) float a[SUMS], b[SUMS];
+        assert_true(x && w);
+        fill(x, lines * 3 * ES_DIRECT_LANES);
+        fill(w, 9 * ES_DIRECT_PANEL);
+        es_direct_product p = {
+            .plane = 0, .chunks = 1, .kh = 3, .kw = 3, .halves = 2, .weights = w};
+        k->begin();
+        for (int shift = 0; shift < ES_DIRECT_BLOCK; shift += 5) {
+            for (size_t i = 0; i < 3; i++) p.rows[i] = x + i * lines * ES_DIRECT_LANES;
+            k->multiply(&p, a, NULL, NULL);
+            for (size_t i = 0; i < 3; i++) p.rows[i] += shift * ES_DIRECT_LANES;
+            k->multiply(&p, b, NULL, NULL);
+            for (int half = 0; half < 2; half++)
+                assert_memory_equal(a + (half * ES_DIRECT_BLOCK + shift) * ES_DIRECT_HALF,
+                                    b + half * ES_DIRECT_BLOCK * ES_DIRECT_HALF,
+                                    (size_t)(ES_DIRECT_BLOCK - shift) * ES_DIRECT_HALF *
+                                        sizeof(float));
+        }
+        k->end();
+        free(x);
+        free(w);
+    }
+}
+
+/* ---- Finishing ---------------------------------------------------------------------------- */
+
+/* Lines of `out` in some order, one of them standing for nowhere. */
+static void shuffle_lines(int32_t *lines, int count) {
+    for (int i = 0; i < ES_DIRECT_BLOCK; i++) lines[i] = (int32_t)((i * 7 + 3) % count);
+    for (int i = 0; i < 5; i++) lines[next() % ES_DIRECT_BLOCK] = count;
+}
+
+static void same_bits(const es_direct_kernels *k, const char *what, const uint16_t *got,
+                      const uint16_t *want, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (got[i] != want[i] && !(isnan(value_of(got[i])) && isnan(value_of(want[i]))))
+            fail_msg("%s, %s: element %zu is %04x, expected %04x", k->tier, what, i, got[i],
+                     want[i]);
+}
+
+/* One way out, alone (`product` NULL) or in the shadow of a product. */
+static void check_finish(const es_direct_kernels *k, const es_direct_product *product, bool near,
+                         bool far, float slope) {
+    enum { LINES = 61 }; /* and one that stands for nowhere */
+    size_t size = (LINES + 1) * ES_DIRECT_LANES;
+    guarded sums = guard(SUMS * sizeof(float), false), out = guard(size * 2, true);
+    guarded beside = guard(ES_DIRECT_BLOCK * ES_DIRECT_LANES * 2, false);
+    guarded bias = guard(ES_DIRECT_LANES * sizeof(float), false);
+    guarded lines = guard(ES_DIRECT_BLOCK * sizeof(int32_t), false);
+    static _Alignas(64) float other[SUMS];
+    for (int i = 0; i < SUMS; i++) ((float *)sums.data)[i] = 3 * uniform();
+    for (int i = 0; i < 40; i++)
+        ((float *)sums.data)[next() % SUMS] = value_of(specials[next() % 8]);
+    for (int i = 0; i < ES_DIRECT_LANES; i++) ((float *)bias.data)[i] = uniform();
+    fill(out.data, size);
+    fill(beside.data, ES_DIRECT_BLOCK * ES_DIRECT_LANES);
+    shuffle_lines(lines.data, LINES);
+    uint16_t *want = malloc(size * 2);
+    assert_non_null(want);
+    memcpy(want, out.data, size * 2);
+    es_direct_finish f = {.bias = bias.data,
+                          .slope = slope,
+                          .near = near ? beside.data : NULL,
+                          .near_scale = 0.2f,
+                          .far = far ? want : NULL,
+                          .far_scale = 0.7f,
+                          .out = want,
+                          .lines = lines.data};
+    es_direct_scalar.finish(&f, sums.data);
+    f.out = out.data;
+    if (far) f.far = out.data;
+    if (product)
+        k->multiply(product, other, &f, sums.data);
+    else
+        k->finish(&f, sums.data);
+    same_bits(k, "finish", out.data, want, LINES * ES_DIRECT_LANES);
+    free(want);
+    unguard(&sums);
+    unguard(&out);
+    unguard(&beside);
+    unguard(&bias);
+    unguard(&lines);
+}
+
+static void finishing(void **state) {
+    (void)state;
+    for (int t = 0, count = find_tiers(); t < count; t++) {
+        const es_direct_kernels *k = tiers[t];
+        k->begin();
+        for (int way = 0; way < 8; way++) {
+            bool near = way & 1, far = way & 2;
+            float slope = way & 4 ? 0.2f : 1;
+            check_finish(k, NULL, near, far, slope);
+            for (int chunks = 1; chunks <= 6; chunks++) { /* few steps and many */
+                shape s = {chunks, 1 + way % 3, 1 + chunks % 3, 2};
+                fixture f = set_up(s, false);
+                check_finish(k, &f.product, near, far, slope);
+                tear_down(&f);
+            }
+        }
+        k->end();
+    }
+}
+
+/* ---- Pixels and weights ------------------------------------------------------------------- */
+
+static void gathering(void **state) {
+    (void)state;
+    for (int t = 0, tested = find_tiers(); t < tested; t++)
+        for (int channels = 1; channels <= ES_DIRECT_LANES; channels++)
+            for (int count = 1; count <= 40; count += 13) {
+                size_t floats = (size_t)(channels * count), lines = (size_t)count;
+                size_t pad = (16 - floats % 16) % 16;
+                guarded planes = guard((floats + pad) * sizeof(float), false);
+                guarded got = guard(lines * ES_DIRECT_LANES * 2, channels % 2);
+                uint16_t *want = malloc(lines * ES_DIRECT_LANES * 2);
+                assert_non_null(want);
+                float *in = (float *)planes.data + pad; /* ends at the guard */
+                for (size_t i = 0; i < floats; i++) in[i] = uniform();
+                in[next() % floats] = value_of(specials[next() % 8]);
+                es_direct_scalar.gather(in, lines, channels, count, want);
+                tiers[t]->gather(in, lines, channels, count, got.data);
+                same_bits(tiers[t], "gather", got.data, want, lines * ES_DIRECT_LANES);
+                free(want);
+                unguard(&planes);
+                unguard(&got);
+            }
+}
+
+static void packing(void **state) {
+    (void)state;
+    static const int taps[] = {1, 2, 4, 6, 9};
+    for (int t = 0, tested = find_tiers(); t < tested; t++)
+        for (int n = 0; n < 5; n++)
+            for (int channels = 0; channels <= ES_DIRECT_LANES; channels++) {
+                size_t floats = (size_t)(channels * taps[n]), pad = (16 - floats % 16) % 16;
+                size_t size = (size_t)taps[n] * ES_DIRECT_PANEL;
+                guarded weight = guard((floats + pad) * sizeof(float) + 64, false);
+                guarded got = guard(size * 2, channels % 2);
+                uint16_t *want = malloc(size * 2);
+                assert_non_null(want);
+                float *in = (float *)weight.data + pad + 16;
+                for (size_t i = 0; i < floats; i++) in[i] = uniform();
+                memset(want, 0xff, size * 2);
+                int o = (int)(next() % ES_DIRECT_LANES);
+                es_direct_scalar.pack(channels ? in : NULL, channels, taps[n], o, want);
+                tiers[t]->pack(channels ? in : NULL, channels, taps[n], o, got.data);
+                assert_memory_equal(got.data, want, size * 2);
+                free(want);
+                unguard(&weight);
+                unguard(&got);
+            }
+}
+
+/* The last tier is the one that runs everywhere, and what pays can run. */
+static void choice(void **state) {
+    (void)state;
+    int last = 0;
+    for (int i = 0; es_direct_tiers[i] != NULL; i++) {
+        assert_true(!es_direct_worthwhile(es_direct_tiers[i]) ||
+                    es_direct_usable(es_direct_tiers[i]));
+        last = i;
+    }
+    assert_ptr_equal(es_direct_tiers[last], &es_direct_scalar);
+    assert_true(es_direct_usable(&es_direct_scalar));
+}
+
+int main(void) {
+    const struct CMUnitTest direct_kernels[] = {
+        cmocka_unit_test(choice),    cmocka_unit_test(products),  cmocka_unit_test(places),
+        cmocka_unit_test(finishing), cmocka_unit_test(gathering), cmocka_unit_test(packing),
+    };
+    return cmocka_run_group_tests(direct_kernels, NULL, NULL);
+}
