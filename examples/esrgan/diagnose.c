@@ -34,7 +34,7 @@ bool diagnose_consider(const suspect *s, explanations *list, const char *id, con
             }
         }
     double explained = before > 0 ? 1 - after / before : 0;
-    if (count == 0 || explained < 0.05) return true;
+    if (count == 0 || explained < 0.1) return true;
     explanation *e = explanations_add(list, id, layer, text);
     if (!e) return false;
     e->explained = explained;
@@ -52,7 +52,7 @@ bool diagnose_readings(const suspect *s, explanations *list) {
     for (int how = 0; good && how < READING_COUNT; how++) {
         tensor made = {0};
         if (!tensor_read_as(&made, s->right, (reading)how)) continue;
-        snprintf(text, sizeof text, "the value is right, but %s",
+        snprintf(text, sizeof text, "%s%s", s->index < 0 ? "the result is right, but " : "",
                  reading_text((reading)how, made.c));
         good =
             diagnose_consider(s, list, reading_id((reading)how, made.c), s->name, text, &made, 0);
@@ -64,8 +64,7 @@ bool diagnose_readings(const suspect *s, explanations *list) {
             if ((!dx && !dy) || s->right->h < 9 || s->right->w < 9) continue;
             if (!tensor_shift(&made, s->right, dx, dy)) return false;
             snprintf(id, sizeof id, "shifted");
-            snprintf(text, sizeof text, "the value is right, but shifted by (%d, %d) pixels", dx,
-                     dy);
+            snprintf(text, sizeof text, "it is shifted by (%d, %d) pixels", dx, dy);
             good = diagnose_consider(s, list, id, s->name, text, &made, 3);
             tensor_free(&made);
         }
