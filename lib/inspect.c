@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "conv_f64.h"
+#include "engine/engine.h"
 #include "model.h"
 
 /* esrgan_layer as of version 0.1.0; later members are written only where the caller has them. */
@@ -106,6 +107,7 @@ static esrgan_status compute_conv(const esrgan_model *model, int index, const es
     conv.bias = m.bias;
     conv.planes = m.planes;
     esrgan_status status = esrgan_layer_weights(model, index, m.weight, m.bias, error);
+    es_openblas_prepare();
     if (!status && output) {
         conv.out = output;
         es_conv_f64_run(&conv, m.scratch);

@@ -1,6 +1,7 @@
 /* Whole checkpoints: tensors of every kind, wrappers, what is refused and in which words. */
 #include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -393,6 +394,19 @@ static void wrappers_are_preferred_in_order(void **state) {
     expect_refused(&file, &options, ESRGAN_E_NOT_FOUND,
                    "has no dictionary 'params'; dictionaries present: none");
     forge_free(&file);
+    static const char *const long_names[] = {
+        "dictionary with a name that goes on for quite a while, one",
+        "a dictionary, two",
+        "dictionary with a name that goes on for quite a while, three",
+        "dictionary with a name that goes on for quite a while, four",
+        "dictionary with a name that goes on for quite a while, five",
+        "dictionary with a name that goes on for quite a while, six"};
+    file = wrapped(long_names, 6); /* the list ends where there is no more room */
+    expect_refused(
+        &file, NULL, ESRGAN_E_UNKNOWN_NETWORK,
+        "a dictionary, two, dictionary with a name that goes on for , dictionary with a name "
+        "that goes on for , dictionary with a name that goes on for  (choose one");
+    forge_free(&file);
     static const char *const unknown[] = {"epoch", "weights"};
     file = wrapped(unknown, 2);
     expect_refused(&file, NULL, ESRGAN_E_UNKNOWN_NETWORK,
@@ -637,6 +651,40 @@ static void corruption_behind_checksums(void **state) {
     forge_free(&pickle);
 }
 
+static void *verify_again(void *argument) {
+    const es_checkpoint *checkpoint = argument;
+    esrgan_status status = ESRGAN_OK;
+    for (int i = 0; i < 200 && status == ESRGAN_OK; i++) {
+        status = es_checkpoint_verify(checkpoint, NULL);
+        if (es_checkpoint_find(checkpoint, "b") != &checkpoint->tensors[1]) return argument;
+    }
+    return status == ESRGAN_OK ? NULL : argument;
+}
+
+/* A checkpoint is immutable: several threads may look at it. */
+static void threads_share_a_checkpoint(void **state) {
+    (void)state;
+    forge file = small_zip(true);
+    esrgan_allocator a = es_allocator(NULL);
+    es_bytes bytes;
+    es_checkpoint *checkpoint;
+    assert_int_equal(es_bytes_open_memory(&bytes, file.data, file.size, "f", false, 0, &a, NULL),
+                     ESRGAN_OK);
+    assert_int_equal(es_checkpoint_open(&checkpoint, &bytes, NULL, &a, NULL), ESRGAN_OK);
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, verify_again, checkpoint), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        void *result = NULL;
+        pthread_join(threads[i], &result);
+        assert_null(result);
+    }
+    es_checkpoint_free(checkpoint);
+    es_bytes_close(&bytes, &a);
+    forge_free(&file);
+}
+
 static void every_allocation_fails(void **state) {
     (void)state;
     const es_checkpoint_options options = {.verify = true};
@@ -804,6 +852,7 @@ int main(void) {
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(truncation_and_corruption),
         cmocka_unit_test(corruption_behind_checksums),
+        cmocka_unit_test(threads_share_a_checkpoint),
         cmocka_unit_test(every_allocation_fails),
         cmocka_unit_test(models_in_shared),
         cmocka_unit_test(goldens_open),

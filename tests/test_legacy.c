@@ -168,6 +168,17 @@ static void wrong_parts_are_named(void **state) {
     refuse_parts(NULL, 0, NULL, 0, NULL, 0, UINT64_MAX, ESRGAN_E_CORRUPT, "elements, expected 6");
 }
 
+static void other_first_pickles(void **state) {
+    (void)state;
+    forge file = {0};
+    FORGE(&file, "\x80\2\x8a\n\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+                 "0N.");
+    expect_refused(&file, NULL, ESRGAN_E_CORRUPT, "the magic number is None");
+    file.data[5] ^= 1;
+    expect_refused(&file, NULL, ESRGAN_E_NOT_CHECKPOINT, "a Python pickle, but not one");
+    forge_free(&file);
+}
+
 static void storages_are_checked(void **state) {
     (void)state;
     forge object = {0}, file = {0};
@@ -229,9 +240,13 @@ static void truncation_and_corruption(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_is_read),       cmocka_unit_test(the_magic_number_in_all_protocols),
-        cmocka_unit_test(views_are_followed),   cmocka_unit_test(wrong_parts_are_named),
-        cmocka_unit_test(storages_are_checked), cmocka_unit_test(truncation_and_corruption),
+        cmocka_unit_test(a_file_is_read),
+        cmocka_unit_test(the_magic_number_in_all_protocols),
+        cmocka_unit_test(views_are_followed),
+        cmocka_unit_test(wrong_parts_are_named),
+        cmocka_unit_test(other_first_pickles),
+        cmocka_unit_test(storages_are_checked),
+        cmocka_unit_test(truncation_and_corruption),
     };
     return cmocka_run_group_tests_name("legacy", tests, NULL, NULL);
 }

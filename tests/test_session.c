@@ -636,6 +636,11 @@ static void trace_shows_every_value(void **state) {
                 o.trace = recording;
                 o.trace_context = &r;
                 float *traced = result(models[m], &o, s, in);
+                if (!traced) { /* native refuses to trace as yet, and says so */
+                    assert_int_equal(backends[b], ESRGAN_NATIVE);
+                    free(plain), free(in);
+                    continue;
+                }
                 assert_int_equal(r.values, esrgan_layer_count(models[m]));
                 assert_true(isfinite(r.sum));
                 /* Native kernels may fuse where nobody looks; the plain engine may not differ. */

@@ -2,16 +2,10 @@
 
 #include <cblas.h>
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 /* Pixels a matrix product works on at once: its operand stays within a core's L2 or little more. */
 enum { PIXELS = 192 };
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-/* Callers bring their own threads; OpenBLAS' would only queue up behind each other. */
-static void one_thread(void) { openblas_set_num_threads(1); }
 
 size_t es_conv_f64_scratch(const es_conv_f64 *conv) {
     return (size_t)conv->channels_in * (size_t)(conv->kernel * conv->kernel) * PIXELS;
@@ -43,7 +37,6 @@ static void gather(const es_conv_f64 *conv, const double *plane, int dy, int dx,
 }
 
 void es_conv_f64_run(const es_conv_f64 *conv, double *scratch) {
-    pthread_once(&once, one_thread);
     int taps = conv->kernel * conv->kernel, half = conv->kernel / 2;
     int depth = conv->channels_in * taps;
     size_t total = (size_t)conv->height * (size_t)conv->width;

@@ -95,8 +95,8 @@ double es_dtype_get(const void *data, es_dtype type, size_t index) {
 
 void es_dtype_read_f32(const void *data, es_dtype type, size_t stride, size_t count, float *out) {
     const uint8_t *p = data;
-    uint16_t half;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint16_t half;
     switch (type) { /* the types that weights have: fast */
     case ES_F32:
         if (stride == 1) {

@@ -358,11 +358,12 @@ static esrgan_status put(machine *m, uint64_t index) {
     if (!has(m, 1)) return corrupt(m, "the stack is empty");
     /* Picklers number their memo from 0 on, and each number takes an opcode at least. */
     if (index > m->start) return corrupt(m, "a memo number that no pickler writes");
-    size_t need = (size_t)index + 1;
+    size_t had = m->memo_capacity;
     esrgan_status status =
-        es_source_grow(m->s, (void **)&m->memo, &m->memo_capacity, m->memo_capacity, need,
+        es_source_grow(m->s, (void **)&m->memo, &m->memo_capacity, had, (size_t)index + 1,
                        sizeof *m->memo, MAX_PICKLE, "numbers in the memo of a pickle");
     if (status != ESRGAN_OK) return status;
+    memset(m->memo + had, 0, (m->memo_capacity - had) * sizeof *m->memo);
     m->memo[index] = m->stack[m->depth - 1] + 1;
     m->memo_count++;
     return ESRGAN_OK;

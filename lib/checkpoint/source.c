@@ -34,9 +34,11 @@ esrgan_status es_source_grow(const es_source *s, void **array, size_t *capacity,
     if (need > limit) {
         return es_source_fail(s, ESRGAN_E_LIMIT, "more than %zu %s", limit, what);
     }
-    size_t wanted = *capacity < 32 ? 64 : *capacity * 2;
+    size_t wanted = *capacity < 1024 ? 2048 : *capacity * 2, bytes;
     if (wanted < need) wanted = need;
-    void *larger = es_calloc(&s->meter->allocator, wanted, element);
+    if (wanted > limit) wanted = limit;
+    uint8_t *larger =
+        es_mul(wanted, element, &bytes) ? es_alloc(&s->meter->allocator, bytes) : NULL;
     if (larger == NULL) return es_source_no_memory(s);
     if (count > 0) memcpy(larger, *array, count * element);
     es_free(&s->meter->allocator, *array, *capacity * element);

@@ -6,8 +6,6 @@
 
 #include "checkpoint/torch.h"
 
-#define MAX_STORAGES ((size_t)1 << 20)
-
 typedef struct es_legacy_storage {
     es_storage_ref ref;
     const uint8_t *data; /* NULL until its place in the file was met */
@@ -120,9 +118,6 @@ static esrgan_status list_storages(es_container *c) {
         esrgan_status status = es_torch_storage(c, &p->nodes[i], &ref);
         if (status != ESRGAN_OK) return status;
         count++;
-    }
-    if (count > MAX_STORAGES) {
-        return es_source_fail(&c->source, ESRGAN_E_LIMIT, "more than %zu storages", MAX_STORAGES);
     }
     if (count == 0) return ESRGAN_OK;
     c->storage_capacity = count * sizeof *c->storages;

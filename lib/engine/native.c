@@ -1,25 +1,155 @@
-/* Holds the native engine's place until it is built. */
+/*
+ * The native engine: the library's own vector kernels, Winograd convolutions over channels-last
+ * tiles, a dense block as one pipeline (see native_plan.h).
+ */
+#include <stdatomic.h>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "base/status.h"
-#include "engine/engine.h"
+#include "engine/native_run.h"
+#include "engine/tiers.h"
 
 static const char *refuses(const es_context *context) {
-    (void)context;
-    return "not built";
+    const char *why;
+    if (context->precision == ESRGAN_FP64) return "the native kernels compute in single precision";
+    if (context->trace) return "the native kernels do not show what goes on between layers";
+    if (!es_tier_kernels(context->isa, &why)) return why;
+    return es_native_plan_refuses(context->network);
 }
 
-static const char *tier(const es_context *context) {
-    (void)context;
-    return "none";
+static const char *tier_name(const es_context *context) {
+    const char *why;
+    const es_native_kernels *kernels = es_tier_kernels(context->isa, &why);
+    return kernels ? kernels->name : "none";
+}
+
+static esrgan_status plan_of(const es_context *context, int height, int width,
+                             es_native_plan **plan, esrgan_error *error) {
+    const char *why;
+    const es_native_kernels *kernels = es_tier_kernels(context->isa, &why);
+    if (!kernels) return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s", why);
+    return es_native_plan_create(plan, context, kernels, height, width, error);
+}
+
+static esrgan_status estimate(const es_context *context, int height, int width, uint64_t *bytes,
+                              esrgan_error *error) {
+    es_native_plan *plan;
+    esrgan_status status = plan_of(context, height, width, &plan, error);
+    if (status != ESRGAN_OK) return status;
+    *bytes = plan->arena + es_native_plan_bytes(plan);
+    es_native_plan_free(plan);
+    return ESRGAN_OK;
+}
+
+/* ---- One group on the team ------------------------------------------------------------------ */
+
+typedef struct job {
+    es_native_run run;
+    es_native_plan *plan;
+    int group;
+    es_task *tasks;
+    int task_count, task_capacity;
+    float *weights;  /* where this group's go */
+    atomic_int stop; /* the task that nobody is to begin, set by member 0 */
+    double from, to; /* progress */
+    esrgan_status status;
+    esrgan_error *error;
+} job;
+
+/* Members run the tasks in step.  Member 0 alone says when to stop, one barrier ahead, so that all
+ * of them stop at the same task. */
+static void run_group(void *context, int member, int members) {
+    job *j = context;
+    es_team *team = j->run.context->team;
+    (void)members;
+    es_native_weights_make(&j->run, j->group, j->weights, member);
+    es_team_barrier(team, member);
+    for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {
+        es_native_do(&j->run, &j->tasks[i], member);
+        if (member == 0 && j->status == ESRGAN_OK) {
+            double done = j->from + (j->to - j->from) * (i + 1) / j->task_count;
+            j->status = es_progress(j->run.context, done, j->error);
+            if (j->status != ESRGAN_OK) atomic_store(&j->stop, i + 1);
+        }
+        es_team_barrier(team, member);
+    }
+}
+
+static bool count_task(void *context, const es_task *task) {
+    (void)task;
+    ((job *)context)->task_capacity++;
+    return true;
+}
+
+static bool keep_task(void *context, const es_task *task) {
+    job *j = context;
+    j->tasks[j->task_count++] = *task;
+    return true;
+}
+
+static esrgan_status do_group(job *j, int group) {
+    const esrgan_allocator *a = &j->run.context->meter->allocator;
+    j->group = group;
+    j->task_count = j->task_capacity = 0;
+    es_native_schedule(j->plan, group, count_task, j);
+    size_t bytes = (size_t)j->task_capacity * sizeof *j->tasks;
+    j->tasks = es_alloc(a, bytes);
+    if (!j->tasks)
+        return es_fail(j->error, ESRGAN_E_MEMORY, "no memory for %d tasks", j->task_capacity);
+    es_native_schedule(j->plan, group, keep_task, j);
+    atomic_store(&j->stop, j->task_count);
+    es_team_run(j->run.context->team, run_group, j);
+    es_free(a, j->tasks, bytes);
+    return j->status;
+}
+
+/* Large pages spare the tiles' many streams the walks through the page tables. */
+static void advise(char *arena, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = (uintptr_t)1 << 21;
+    uintptr_t from = ((uintptr_t)arena + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)arena + bytes) / page * page;
+    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)arena, (void)bytes;
+#endif
+}
+
+static esrgan_status run(es_context *context, int height, int width, const es_io *io,
+                         esrgan_error *error) {
+    es_native_plan *plan;
+    const esrgan_allocator *a = &context->meter->allocator;
+    esrgan_status status = plan_of(context, height, width, &plan, error);
+    if (status != ESRGAN_OK) return status;
+    char *arena = es_alloc(a, plan->arena);
+    if (!arena) {
+        status = es_fail(error, ESRGAN_E_MEMORY, "no memory: a picture of %d x %d takes %zu bytes",
+                         width, height, plan->arena);
+    } else {
+        advise(arena, plan->arena);
+        float *weights = (float *)(void *)(arena + plan->group_offset);
+        job j = {.run = {plan, context, io, arena, weights},
+                 .plan = plan,
+                 .weights = weights,
+                 .error = error};
+        for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
+            j.from = plan->group_work[g], j.to = plan->group_work[g + 1];
+            status = do_group(&j, g);
+        }
+        es_free(a, arena, plan->arena);
+    }
+    es_native_plan_free(plan);
+    return status;
 }
 
 static void release(es_context *context) { (void)context; }
 
-const es_engine es_engine_native = {
-    .name = "native", .refuses = refuses, .tier = tier, .release = release};
-
-int esrgan_tier_count(void) { return 0; }
-
-esrgan_status esrgan_tier_get(int index, esrgan_tier *tier_out, esrgan_error *error) {
-    (void)tier_out;
-    return es_fail(error, ESRGAN_E_NOT_FOUND, "no tier %d", index);
-}
+const es_engine es_engine_native = {.name = "native",
+                                    .refuses = refuses,
+                                    .tier = tier_name,
+                                    .estimate = estimate,
+                                    .run = run,
+                                    .release = release};

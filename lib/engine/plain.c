@@ -326,11 +326,15 @@ static esrgan_status run_steps(run *r) {
     return write_result(r);
 }
 
+void es_openblas_prepare(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, es_openblas_single_thread);
+}
+
 static void fill_kernels(es_kernels *kernels, const es_context *context) {
     es_kernels_scalar(kernels, context->precision == ESRGAN_FP64);
     if (context->backend != ESRGAN_OPENBLAS) return;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, es_openblas_single_thread);
+    es_openblas_prepare();
     es_kernels_openblas(kernels);
 }
 

@@ -21,6 +21,9 @@ from rrdbnet import RRDBNet, randomise, rename
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+# How far another PyTorch may be, as a share of the largest value: input, then as TYPES.  In the
+# half types a sum in another order turns a rounding around now and then.
+TOLERANCES = (0, 1e-12, 1e-5, 4 * 2**-11, 4 * 2**-8)
 
 Case = collections.namedtuple("Case", "name net layout size dtype wrap save wrapper")
 
@@ -241,7 +244,7 @@ def widened(a):
 def main():
     torch.set_num_threads(1)
     check = "--check" in sys.argv[1:]
-    manifest, worst = [], 0.0
+    manifest, worst = [], [0.0] * len(TOLERANCES)
     for seed, case in enumerate(cases()):
         net, x = build(seed, case)
         path = os.path.join(HERE, "cases", case.name)
@@ -249,10 +252,9 @@ def main():
         manifest.append(f"{case.name} {case.wrapper} {case.net.get('up_factor', 0)}\n")
         if check:
             with open(path + ".npy", "rb") as file:
-                for a in arrays(net, x):
-                    b = np.load(file)
-                    a, b = widened(a), widened(b)
-                    worst = max(worst, float(np.abs(a - b).max() / np.abs(b).max()))
+                for i, a in enumerate(arrays(net, x)):
+                    a, b = widened(a), widened(np.load(file))
+                    worst[i] = max(worst[i], float(np.abs(a - b).max() / np.abs(b).max()))
             continue
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path + ".pth", "wb") as file:
@@ -261,8 +263,8 @@ def main():
             for a in arrays(net, x):
                 np.save(file, a)
     if check:
-        print(f"{len(manifest)} cases, largest difference {worst:.2e} of the largest value")
-        sys.exit(worst > 2e-3)  # another PyTorch may flip roundings of the half types
+        print(f"{len(manifest)} cases, largest differences", *(f"{w:.1e}" for w in worst))
+        sys.exit(any(w > t for w, t in zip(worst, TOLERANCES)))
     with open(os.path.join(HERE, "cases.txt"), "w") as file:
         file.write("".join(manifest))
 

@@ -224,8 +224,10 @@ void forge_checkpoint(forge *f, const forge *pickle, size_t floats, bool deflate
         {.name = "archive/byteorder", .data = "little", .size = 6, .deflate = deflate},
         {.name = "archive/data/0", .data = storage.data, .size = storage.size, .deflate = deflate},
         {.name = "archive/version", .data = "3\n", .size = 2, .deflate = deflate},
+        {.name = "archive/.format_version", .data = "1", .size = 1, .deflate = deflate},
+        {.name = "archive/.data/serialization_id", .data = "0636", .size = 4},
     };
-    forge_zip(f, entries, 4, 64, false, NULL);
+    forge_zip(f, entries, sizeof entries / sizeof entries[0], 64, false, NULL);
     forge_free(&storage);
 }
 

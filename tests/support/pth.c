@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forge.h"
+
 pth_tensor *pth_add(pth_list *list, const char *name, int ndim, int64_t a, int64_t b, int64_t c,
                     int64_t d) {
     if (list->count == list->capacity) {
@@ -37,47 +39,6 @@ void pth_clear(pth_list *list) {
     *list = (pth_list){0};
 }
 
-/* ---- Bytes that grow ---- */
-
-typedef struct buffer {
-    uint8_t *data;
-    size_t size, capacity;
-} buffer;
-
-static uint8_t *room(buffer *b, size_t size) {
-    if (b->size + size > b->capacity) {
-        b->capacity = (b->size + size) * 2;
-        b->data = realloc(b->data, b->capacity);
-        if (b->data == NULL) abort();
-    }
-    b->size += size;
-    return b->data + b->size - size;
-}
-
-static void put(buffer *b, const void *data, size_t size) { memcpy(room(b, size), data, size); }
-static void text(buffer *b, const char *s) { put(b, s, strlen(s)); }
-
-static void number(buffer *b, uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; i++) *room(b, 1) = (uint8_t)(value >> (8 * i));
-}
-
-/* BININT, or LONG1 where it does not fit. */
-static void integer(buffer *b, int64_t value) {
-    if (value >= INT32_MIN && value <= INT32_MAX) {
-        text(b, "J");
-        number(b, (uint64_t)value, 4);
-    } else {
-        text(b, "\x8a\x08");
-        number(b, (uint64_t)value, 8);
-    }
-}
-
-static void string(buffer *b, const char *s) {
-    text(b, "X");
-    number(b, strlen(s), 4);
-    text(b, s);
-}
-
 /* ---- The legacy format: five pickles, then the storages ---- */
 
 static int64_t numel(const pth_tensor *t) {
@@ -86,87 +47,68 @@ static int64_t numel(const pth_tensor *t) {
     return n;
 }
 
-static const char *storage_type(es_dtype dtype) {
-    static const char *const names[] = {
-        [ES_F32] = "Float", [ES_F16] = "Half", [ES_BF16] = "BFloat16", [ES_F64] = "Double",
-        [ES_I64] = "Long",  [ES_I32] = "Int",  [ES_I16] = "Short",     [ES_I8] = "Char",
-        [ES_U8] = "Byte",   [ES_BOOL] = "Bool"};
-    return names[dtype];
-}
-
-static void tensor(buffer *b, const pth_tensor *t, size_t index) {
-    char line[64];
-    string(b, t->name);
-    text(b, "ctorch._utils\n_rebuild_tensor_v2\n((");
-    string(b, "storage");
-    snprintf(line, sizeof line, "ctorch\n%sStorage\n", storage_type(t->dtype));
-    text(b, line);
-    snprintf(line, sizeof line, "%zu", index);
-    string(b, line);
-    string(b, "cpu");
-    integer(b, numel(t));
-    text(b, "NtQ");
-    integer(b, 0);
-    text(b, "(");
-    for (int i = 0; i < t->ndim; i++) integer(b, t->shape[i]);
-    text(b, "t(");
-    for (int i = 0; i < t->ndim; i++) {
-        int64_t stride = 1;
-        for (int j = i + 1; j < t->ndim; j++) stride *= t->shape[j];
-        integer(b, stride);
+static void tensor(forge *f, const pth_tensor *t, size_t index) {
+    static const char *const types[] = {
+        [ES_F32] = "FloatStorage",  [ES_F16] = "HalfStorage", [ES_BF16] = "BFloat16Storage",
+        [ES_F64] = "DoubleStorage", [ES_I64] = "LongStorage", [ES_I32] = "IntStorage",
+        [ES_I16] = "ShortStorage",  [ES_I8] = "CharStorage",  [ES_U8] = "ByteStorage",
+        [ES_BOOL] = "BoolStorage"};
+    char key[24];
+    snprintf(key, sizeof key, "%zu", index);
+    forge_tensor described = {
+        .type = types[t->dtype], .key = key, .numel = numel(t), .ndim = t->ndim, .view = "N"};
+    int64_t stride = 1;
+    for (int i = t->ndim - 1; i >= 0; i--) {
+        described.shape[i] = t->shape[i];
+        described.stride[i] = stride;
+        stride *= t->shape[i];
     }
-    text(b, "t\x89"
-            "ccollections\nOrderedDict\n)RtR");
+    forge_text(f, t->name);
+    forge_tensor_v2(f, &described);
 }
 
 /* Uniform in (-1, 1); xorshift. */
-static double noise(uint64_t *state) {
+static double uniform(uint64_t *state) {
     *state ^= *state << 13;
     *state ^= *state >> 7;
     *state ^= *state << 17;
     return (double)(int64_t)*state / 9223372036854775808.0;
 }
 
-static void values(buffer *b, const pth_tensor *t, uint64_t *state) {
-    int64_t n = numel(t);
+static void storage(forge *f, const pth_tensor *t, uint64_t *state) {
+    size_t n = (size_t)numel(t), size = es_dtype_size(t->dtype);
     double spread = t->ndim < 2 ? 0.1 : sqrt(6 / 1.04 / ((double)n / (double)t->shape[0]));
-    size_t size = es_dtype_size(t->dtype);
-    uint8_t *out = room(b, (size_t)n * size);
-    memset(out, 0, (size_t)n * size);
-    for (int64_t i = 0; i < n; i++, out += size) {
-        double v = noise(state) * spread;
-        float f = (float)v;
-        uint16_t h = t->dtype == ES_F16 ? es_f32_to_f16(f) : es_f32_to_bf16(f);
-        if (t->dtype == ES_F32) memcpy(out, &f, 4);
+    uint8_t *data = calloc(n + 1, size), *out = data;
+    if (data == NULL) abort();
+    for (size_t i = 0; i < n; i++, out += size) {
+        double v = uniform(state) * spread;
+        float single = (float)v;
+        uint16_t half = t->dtype == ES_F16 ? es_f32_to_f16(single) : es_f32_to_bf16(single);
+        if (t->dtype == ES_F32) memcpy(out, &single, 4);
         if (t->dtype == ES_F64) memcpy(out, &v, 8);
-        if (t->dtype == ES_F16 || t->dtype == ES_BF16) memcpy(out, &h, 2);
+        if (t->dtype == ES_F16 || t->dtype == ES_BF16) memcpy(out, &half, 2);
     }
+    forge_le(f, n, 8);
+    forge_bytes(f, data, n * size);
+    free(data);
 }
 
 uint8_t *pth_write(const pth_list *list, uint64_t seed, size_t *size) {
-    buffer b = {0};
-    put(&b, "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
-    put(&b, "\x80\x02M\xe9\x03.", 6);
-    put(&b, "\x80\x02}", 3);
-    string(&b, "little_endian");
-    text(&b, "\x88s.");
-    put(&b, "\x80\x02}(", 4);
-    for (size_t i = 0; i < list->count; i++) tensor(&b, &list->items[i], i);
-    text(&b, "u.");
-    put(&b, "\x80\x02](", 4);
+    forge f = {0};
+    forge_legacy_head(&f);
+    FORGE(&f, "\x80\x02}(");
+    for (size_t i = 0; i < list->count; i++) tensor(&f, &list->items[i], i);
+    FORGE(&f, "u.\x80\x02](");
     for (size_t i = 0; i < list->count; i++) {
         char key[24];
         snprintf(key, sizeof key, "%zu", i);
-        string(&b, key);
+        forge_text(&f, key);
     }
-    text(&b, "e.");
+    FORGE(&f, "e.");
     uint64_t state = seed * 2654435769u + 88172645463325252u;
-    for (size_t i = 0; i < list->count; i++) {
-        number(&b, (uint64_t)numel(&list->items[i]), 8);
-        values(&b, &list->items[i], &state);
-    }
-    *size = b.size;
-    return b.data;
+    for (size_t i = 0; i < list->count; i++) storage(&f, &list->items[i], &state);
+    *size = f.size;
+    return f.data;
 }
 
 /* ---- RRDBNet ---- */

@@ -1,0 +1,122 @@
+/*
+ * Contract of the native Winograd kernels: what an instruction set has to offer, and nothing else.
+ * They allocate nothing, know no threads, read and write only what the text below names.
+ *
+ * Pictures are channels-last; the channels of a pixel are padded to ES_NATIVE_LANES with zeros.  A
+ * tile is m x m outputs of a 3x3 convolution and is computed from n x n inputs, n = m + 2, by way
+ * of `points` products a channel pair:
+ *
+ *   input     n x n pixels           -> v[point][tile][channel]
+ *   weights   3 x 3                  -> u[point][channel in][channel out of a panel]
+ *   multiply  v[point] u[point]      -> m[point][tile][channel out of a panel]
+ *   output    m[point]               -> m x m pixels, with bias, activation and residuals
+ *
+ * All sums run in an order that depends on nothing but the shapes, so a pixel's value does not
+ * depend on how tiles are dealt out.
+ */
+#ifndef ES_KERNELS_NATIVE_H
+#define ES_KERNELS_NATIVE_H
+
+#include <stddef.h>
+
+#define ES_NATIVE_LANES 16
+
+typedef enum es_native_format {
+    ES_NATIVE_F32,
+    ES_NATIVE_F16,
+    ES_NATIVE_BF16,
+    ES_NATIVE_FORMATS
+} es_native_format;
+
+/*
+ * Shapes of tiles.  The _UP shapes convolve a picture enlarged by nearest x2 without making it:
+ * every other input repeats its neighbour, and the transform's point -1 is then always zero, so
+ * that 7 x 7 points do instead of 8 x 8.
+ */
+typedef enum es_native_shape {
+    ES_NATIVE_F2,
+    ES_NATIVE_F4,
+    ES_NATIVE_F6,
+    ES_NATIVE_F2_UP,
+    ES_NATIVE_F4_UP,
+    ES_NATIVE_F6_UP,
+    ES_NATIVE_SHAPES
+} es_native_shape;
+
+#define ES_NATIVE_MAX_TILE   6
+#define ES_NATIVE_MAX_PATCH  8
+#define ES_NATIVE_MAX_POINTS 64
+
+/* What a shape is, in numbers: outputs a side, input pixels read a side, points. */
+typedef struct es_native_geometry {
+    int tile, patch, points;
+} es_native_geometry;
+
+static inline es_native_geometry es_native_shape_geometry(es_native_shape shape) {
+    static const es_native_geometry table[ES_NATIVE_SHAPES] = {{2, 4, 16}, {4, 6, 36}, {6, 8, 64},
+                                                               {2, 3, 9},  {4, 4, 25}, {6, 5, 49}};
+    return table[shape];
+}
+
+/* One tile's way out: rows of the destination and, for residuals, of what is added. */
+typedef struct es_native_store {
+    const float *bias; /* of the panel's channels                                      */
+    int activate;      /* leaky ReLU with `slope`                                      */
+    float slope;
+    int residuals; /* how many times: x = alpha[i] * x + residual[i]               */
+    float alpha[2];
+    const void *residual[2][ES_NATIVE_MAX_TILE]; /* each row's first pixel, the panel's channel   */
+    ptrdiff_t residual_step[2]; /* bytes from pixel to pixel                                    */
+    void *row[ES_NATIVE_MAX_TILE];
+    ptrdiff_t step;    /* bytes from pixel to pixel                                    */
+    int height, width; /* of the tile that is inside the picture                       */
+} es_native_store;
+
+/*
+ * rows[i] is the first channel of the i-th of `patch` rows, `step` the bytes between its pixels.
+ * Channels come in chunks of LANES: v[c / LANES * chunk_stride + p * point_stride + c % LANES] is
+ * written for every point p and channel c < channels (a multiple of LANES).
+ */
+typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int channels, float *v,
+                                size_t point_stride, size_t chunk_stride);
+
+/* g[9][width] of one input channel -> u[p * point_stride + o], o < width (multiple of LANES). */
+typedef void (*es_native_weights)(const float *g, int width, float *u, size_t point_stride);
+
+/* Hints for a multiplication: what the next one reads, to be brought nearer meanwhile. */
+typedef struct es_native_ahead {
+    const float *const *v; /* chunks of the next block or point ... */
+    size_t offset;         /* ... and where in them                 */
+    const float *u;        /* weights, and by how many multiplications with ... */
+    int share;             /* ... the same ones asking for them is shared       */
+} es_native_ahead;
+
+/*
+ * One point of one block of `tiles` <= block tiles; v[c] is chunk c of LANES channels, as input
+ * wrote it, at `offset`:
+ *   m[t * width + o] = sum over c, i of v[c][offset + t * LANES + i] * u[(c * LANES + i) * width + o]
+ * in ascending order.
+ */
+typedef void (*es_native_multiply)(const float *const *v, size_t offset, int tiles, const float *u,
+                                   int chunks, float *m, const es_native_ahead *ahead);
+
+/* One tile and `channels` of its panel (multiple of LANES): m[p * point_stride + o] -> pixels. */
+typedef void (*es_native_output)(const float *m, size_t point_stride, int channels,
+                                 const es_native_store *store);
+
+typedef struct es_native_kernels {
+    const char *name;
+    int panel; /* channels out of a full panel; a multiple of LANES, the rest goes LANES at a time */
+    int block; /* tiles that one register block takes                                             */
+    es_native_multiply multiply_panel, multiply_lanes;
+    es_native_weights weights[ES_NATIVE_SHAPES];
+    es_native_input input[ES_NATIVE_SHAPES][ES_NATIVE_FORMATS];
+    es_native_output output[ES_NATIVE_SHAPES][ES_NATIVE_FORMATS];
+} es_native_kernels;
+
+extern const es_native_kernels es_native_scalar;
+extern const es_native_kernels es_native_avx2;
+extern const es_native_kernels es_native_avx512;
+extern const es_native_kernels es_native_neon;
+
+#endif

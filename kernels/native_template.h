@@ -1,0 +1,273 @@
+/*
+ * The native kernels, once for all instruction sets.  The including file defines
+ *
+ *   VF, VL                       a vector of VL floats; VL divides ES_NATIVE_LANES
+ *   vf_zero vf_set1 vf_load vf_store (unaligned) vf_add vf_sub vf_mul
+ *   vf_fma(a, b, c)              a * b + c, rounded once where the set can
+ *   vf_lrelu(x, slope)           x < 0 ? x * slope : x
+ *   vf_load_f16 vf_store_f16 vf_load_bf16 vf_store_bf16    of 16-bit elements
+ *   BLOCK, PANEL                 the register block: tiles x channels
+ *   KERNELS                      the name of the table
+ *
+ * Everything is inlined with constant arguments; the functions at the end are what comes of it.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "native.h"
+#include "native_winograd.h"
+
+#if defined(__clang__)
+#define ES_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define ES_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+ES_INLINE VF load(es_native_format format, const char *p) {
+    if (format == ES_NATIVE_F16) return vf_load_f16((const uint16_t *)(const void *)p);
+    if (format == ES_NATIVE_BF16) return vf_load_bf16((const uint16_t *)(const void *)p);
+    return vf_load((const float *)(const void *)p);
+}
+
+ES_INLINE void store(es_native_format format, char *p, VF v) {
+    if (format == ES_NATIVE_F16)
+        vf_store_f16((uint16_t *)(void *)p, v);
+    else if (format == ES_NATIVE_BF16)
+        vf_store_bf16((uint16_t *)(void *)p, v);
+    else
+        vf_store((float *)(void *)p, v);
+}
+
+ES_INLINE void transform_in(es_native_shape shape, const VF *d, VF *t) {
+    switch (shape) {
+    case ES_NATIVE_F2: winograd_in2(d, t); break;
+    case ES_NATIVE_F4: winograd_in4(d, t); break;
+    case ES_NATIVE_F6: winograd_in6(d, t); break;
+    case ES_NATIVE_F2_UP: winograd_in2_up(d, t); break;
+    case ES_NATIVE_F4_UP: winograd_in4_up(d, t); break;
+    default: winograd_in6_up(d, t); break;
+    }
+}
+
+ES_INLINE void transform_out(es_native_shape shape, const VF *m, VF *o) {
+    switch (shape) {
+    case ES_NATIVE_F2: winograd_out2(m, 0, o); break;
+    case ES_NATIVE_F4: winograd_out4(m, 0, o); break;
+    case ES_NATIVE_F6: winograd_out6(m, 0, o); break;
+    case ES_NATIVE_F2_UP: winograd_out2(m, 1, o); break;
+    case ES_NATIVE_F4_UP: winograd_out4(m, 1, o); break;
+    default: winograd_out6(m, 1, o); break;
+    }
+}
+
+ES_INLINE void transform_weights(es_native_shape shape, const VF *g, VF *t) {
+    switch (shape) {
+    case ES_NATIVE_F2: winograd_weights2(g, 0, t); break;
+    case ES_NATIVE_F4: winograd_weights4(g, 0, t); break;
+    case ES_NATIVE_F6: winograd_weights6(g, 0, t); break;
+    case ES_NATIVE_F2_UP: winograd_weights2(g, 1, t); break;
+    case ES_NATIVE_F4_UP: winograd_weights4(g, 1, t); break;
+    default: winograd_weights6(g, 1, t); break;
+    }
+}
+
+/* tile, patch, points a side: constants once inlined. */
+ES_INLINE int tile_of(es_native_shape s) { return 2 + 2 * (s % 3); }
+ES_INLINE int points_of(es_native_shape s) {
+    return s < ES_NATIVE_F2_UP ? 4 + 2 * (s % 3) : 3 + 2 * (s % 3);
+}
+ES_INLINE int patch_of(es_native_shape s) {
+    return s < ES_NATIVE_F2_UP ? 4 + 2 * (s % 3) : 3 + s % 3;
+}
+
+ES_INLINE void input(es_native_shape shape, es_native_format format, const void *const *rows,
+                     ptrdiff_t step, int channels, float *v, size_t point_stride,
+                     size_t chunk_stride) {
+    const int n = patch_of(shape), side = points_of(shape);
+    const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
+    const char *row[ES_NATIVE_MAX_PATCH];
+    ES_UNROLL for (int i = 0; i < n; i++) row[i] = rows[i];
+    for (int c = 0; c < channels; c += VL) {
+        VF t[ES_NATIVE_MAX_PATCH][ES_NATIVE_MAX_PATCH];
+        ptrdiff_t at = c * size;
+        for (int j = 0; j < n; j++, at += step) {
+            VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
+            ES_UNROLL for (int i = 0; i < n; i++) d[i] = load(format, row[i] + at);
+            transform_in(shape, d, r);
+            ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
+        }
+        float *out = v + c / ES_NATIVE_LANES * chunk_stride + c % ES_NATIVE_LANES;
+        for (int i = 0; i < side; i++, out += side * point_stride) {
+            VF r[ES_NATIVE_MAX_PATCH];
+            transform_in(shape, t[i], r);
+            ES_UNROLL for (int j = 0; j < side; j++) vf_store(out + j * point_stride, r[j]);
+        }
+    }
+}
+
+ES_INLINE void weights(es_native_shape shape, const float *g, int width, float *u,
+                       size_t point_stride) {
+    const int side = points_of(shape);
+    for (int o = 0; o < width; o += VL, u += VL) {
+        VF t[ES_NATIVE_MAX_PATCH][3];
+        for (int j = 0; j < 3; j++) {
+            VF d[3], r[ES_NATIVE_MAX_PATCH];
+            ES_UNROLL for (int i = 0; i < 3; i++) d[i] = vf_load(g + (i * 3 + j) * width + o);
+            transform_weights(shape, d, r);
+            ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
+        }
+        for (int i = 0; i < side; i++) {
+            VF r[ES_NATIVE_MAX_PATCH];
+            transform_weights(shape, t[i], r);
+            ES_UNROLL for (int j = 0; j < side; j++)
+                vf_store(u + (size_t)(i * side + j) * point_stride, r[j]);
+        }
+    }
+}
+
+ES_INLINE void output(es_native_shape shape, es_native_format format, const float *m,
+                      size_t point_stride, int channels, const es_native_store *s) {
+    const int side = points_of(shape), tile = tile_of(shape);
+    const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
+    for (int c = 0; c < channels; c += VL) {
+        VF t[ES_NATIVE_MAX_TILE][ES_NATIVE_MAX_PATCH];
+        const float *in = m + c;
+        for (int j = 0; j < side; j++, in += point_stride) {
+            VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_TILE];
+            ES_UNROLL for (int i = 0; i < side; i++) d[i] =
+                vf_load(in + (size_t)(i * side) * point_stride);
+            transform_out(shape, d, r);
+            ES_UNROLL for (int i = 0; i < tile; i++) t[i][j] = r[i];
+        }
+        const VF bias = vf_load(s->bias + c), slope = vf_set1(s->slope);
+        for (int i = 0; i < s->height; i++) {
+            VF r[ES_NATIVE_MAX_TILE];
+            transform_out(shape, t[i], r);
+            char *out = (char *)s->row[i] + c * size;
+            ES_UNROLL for (int j = 0; j < tile; j++) {
+                if (j >= s->width) break;
+                VF x = vf_add(r[j], bias);
+                if (s->activate) x = vf_lrelu(x, slope);
+                for (int k = 0; k < s->residuals; k++)
+                    x = vf_fma(vf_set1(s->alpha[k]), x,
+                               load(format, (const char *)s->residual[k][i] + c * size +
+                                                j * s->residual_step[k]));
+                store(format, out + j * s->step, x);
+            }
+        }
+    }
+}
+
+/*
+ * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for two chunks ahead of
+ * their use, and into the next block's at the end; weights at the rate they are used up.
+ */
+#define ES_AHEAD 2
+
+ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offset, const float *u,
+                     int chunks, float *m, const es_native_ahead *ahead) {
+    const size_t width = (size_t)vectors * VL;
+    const size_t ask_step = width * sizeof(float) / (unsigned)ahead->share;
+    const char *ask = (const char *)ahead->u;
+    VF sum[BLOCK][PANEL / VL];
+    ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
+        sum[t][o] = vf_zero();
+    for (int chunk = 0; chunk < chunks; chunk++) {
+        const float *x = v[chunk] + offset, *end = x + ES_NATIVE_LANES;
+        const int later = chunk + ES_AHEAD - chunks;
+        const float *near =
+            later < 0 ? v[chunk + ES_AHEAD] + offset : ahead->v[later] + ahead->offset;
+        for (; x != end; x += 4, u += 4 * width) {
+            ES_UNROLL for (int c = 0; c < 4; c++) {
+                VF w[PANEL / VL];
+                __builtin_prefetch(ask, 0, 3);
+                ask += ask_step;
+                __builtin_prefetch(near, 0, 3);
+                near += ES_NATIVE_LANES;
+                ES_UNROLL for (int o = 0; o < vectors; o++) w[o] = vf_load(u + c * width + o * VL);
+                ES_UNROLL for (int t = 0; t < tiles; t++) {
+                    VF a = vf_set1(x[t * ES_NATIVE_LANES + c]);
+                    ES_UNROLL for (int o = 0; o < vectors; o++) vf_accumulate(sum[t][o], a, w[o]);
+                }
+            }
+        }
+    }
+    ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
+        vf_store(m + t * width + o * VL, sum[t][o]);
+}
+
+ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int tiles,
+                        const float *u, int chunks, float *m, const es_native_ahead *ahead) {
+#define ES_CASE(n)                                                                                 \
+    case n: block(n, vectors, v, offset, u, chunks, m, ahead); break;
+    switch (tiles) {
+        ES_CASE(1)
+        ES_CASE(2)
+#if BLOCK >= 4
+            ES_CASE(3) ES_CASE(4)
+#endif
+#if BLOCK >= 6
+                ES_CASE(5) ES_CASE(6)
+#endif
+#if BLOCK >= 8
+                    ES_CASE(7) ES_CASE(8)
+#endif
+#if BLOCK >= 14
+                        ES_CASE(9) ES_CASE(10) ES_CASE(11) ES_CASE(12) ES_CASE(13) ES_CASE(14)
+#endif
+    }
+#undef ES_CASE
+}
+
+static void multiply_panel(const float *const *v, size_t offset, int tiles, const float *u,
+                           int chunks, float *m, const es_native_ahead *ahead) {
+    multiply(PANEL / VL, v, offset, tiles, u, chunks, m, ahead);
+}
+
+static void multiply_lanes(const float *const *v, size_t offset, int tiles, const float *u,
+                           int chunks, float *m, const es_native_ahead *ahead) {
+    multiply(ES_NATIVE_LANES / VL, v, offset, tiles, u, chunks, m, ahead);
+}
+
+#define ES_INSTANCE(shape, format)                                                                 \
+    static void input_##shape##_##format(const void *const *rows, ptrdiff_t step, int channels,    \
+                                         float *v, size_t point_stride, size_t chunk_stride) {     \
+        input(ES_NATIVE_##shape, ES_NATIVE_##format, rows, step, channels, v, point_stride,        \
+              chunk_stride);                                                                       \
+    }                                                                                              \
+    static void output_##shape##_##format(const float *m, size_t point_stride, int channels,       \
+                                          const es_native_store *s) {                              \
+        output(ES_NATIVE_##shape, ES_NATIVE_##format, m, point_stride, channels, s);               \
+    }
+#define ES_INSTANCES(shape)                                                                        \
+    ES_INSTANCE(shape, F32)                                                                        \
+    ES_INSTANCE(shape, F16)                                                                        \
+    ES_INSTANCE(shape, BF16)                                                                       \
+    static void weights_##shape(const float *g, int width, float *u, size_t point_stride) {        \
+        weights(ES_NATIVE_##shape, g, width, u, point_stride);                                     \
+    }
+ES_INSTANCES(F2)
+ES_INSTANCES(F4)
+ES_INSTANCES(F6)
+ES_INSTANCES(F2_UP)
+ES_INSTANCES(F4_UP)
+ES_INSTANCES(F6_UP)
+
+#define ES_ROW(stage, shape)                                                                       \
+    { stage##_##shape##_F32, stage##_##shape##_F16, stage##_##shape##_BF16 }
+#define ES_ROWS(stage)                                                                             \
+    {                                                                                              \
+        ES_ROW(stage, F2), ES_ROW(stage, F4), ES_ROW(stage, F6), ES_ROW(stage, F2_UP),             \
+            ES_ROW(stage, F4_UP), ES_ROW(stage, F6_UP)                                             \
+    }
+
+const es_native_kernels KERNELS = {
+    .name = KERNELS_NAME,
+    .panel = PANEL,
+    .block = BLOCK,
+    .multiply_panel = multiply_panel,
+    .multiply_lanes = multiply_lanes,
+    .weights = {weights_F2, weights_F4, weights_F6, weights_F2_UP, weights_F4_UP, weights_F6_UP},
+    .input = ES_ROWS(input),
+    .output = ES_ROWS(output),
+};

@@ -1,0 +1,148 @@
+/*
+ * One-dimensional Winograd transforms of F(m, 3), written over the vector type VF of the file that
+ * includes this.  Points: F(6,3) 0 1 -1 2 -2 1/2 -1/2 inf, F(4,3) 0 1 -1 2 -2 inf, F(2,3) 0 1 -1
+ * inf.  The `up` inputs are those of a row enlarged by nearest x2 that starts at an odd place:
+ * e0 e1 e1 e2 e2 ...; point -1 vanishes there and is left out.
+ */
+#ifndef ES_KERNELS_NATIVE_WINOGRAD_H
+#define ES_KERNELS_NATIVE_WINOGRAD_H
+
+#define ES_INLINE static inline __attribute__((always_inline))
+
+ES_INLINE void winograd_in6(const VF *d, VF *t) {
+    const VF c525 = vf_set1(5.25f), c425 = vf_set1(-4.25f), c025 = vf_set1(0.25f);
+    const VF c125 = vf_set1(-1.25f), c05 = vf_set1(0.5f), c25 = vf_set1(-2.5f);
+    const VF c2 = vf_set1(2.0f), c4 = vf_set1(4.0f), c5 = vf_set1(-5.0f);
+    t[0] = vf_fma(c525, vf_sub(d[4], d[2]), vf_sub(d[0], d[6]));
+    t[7] = vf_fma(c525, vf_sub(d[3], d[5]), vf_sub(d[7], d[1]));
+    VF even = vf_fma(c425, d[4], vf_add(d[2], d[6]));
+    VF odd = vf_fma(c425, d[3], vf_add(d[1], d[5]));
+    t[1] = vf_add(even, odd);
+    t[2] = vf_sub(even, odd);
+    even = vf_fma(c025, d[2], vf_fma(c125, d[4], d[6]));
+    odd = vf_fma(c05, d[1], vf_fma(c25, d[3], vf_mul(c2, d[5])));
+    t[3] = vf_add(even, odd);
+    t[4] = vf_sub(even, odd);
+    even = vf_fma(c4, d[2], vf_fma(c5, d[4], d[6]));
+    odd = vf_fma(c2, d[1], vf_fma(c25, d[3], vf_mul(c05, d[5])));
+    t[5] = vf_add(even, odd);
+    t[6] = vf_sub(even, odd);
+}
+
+ES_INLINE void winograd_in4(const VF *d, VF *t) {
+    const VF c2 = vf_set1(2.0f), c4 = vf_set1(4.0f), m4 = vf_set1(-4.0f), m5 = vf_set1(-5.0f);
+    t[0] = vf_fma(c4, d[0], vf_fma(m5, d[2], d[4]));
+    t[5] = vf_fma(c4, d[1], vf_fma(m5, d[3], d[5]));
+    VF even = vf_fma(m4, d[2], d[4]), odd = vf_fma(m4, d[1], d[3]);
+    t[1] = vf_add(even, odd);
+    t[2] = vf_sub(even, odd);
+    even = vf_sub(d[4], d[2]), odd = vf_mul(c2, vf_sub(d[3], d[1]));
+    t[3] = vf_add(even, odd);
+    t[4] = vf_sub(even, odd);
+}
+
+ES_INLINE void winograd_in2(const VF *d, VF *t) {
+    t[0] = vf_sub(d[0], d[2]);
+    t[1] = vf_add(d[1], d[2]);
+    t[2] = vf_sub(d[2], d[1]);
+    t[3] = vf_sub(d[3], d[1]);
+}
+
+ES_INLINE void winograd_in6_up(const VF *e, VF *t) {
+    const VF c525 = vf_set1(5.25f), c425 = vf_set1(-4.25f), c4 = vf_set1(4.0f);
+    const VF c5 = vf_set1(-5.0f);
+    t[0] = vf_fma(c525, vf_sub(e[2], e[1]), vf_sub(e[0], e[3]));
+    t[1] = vf_mul(vf_set1(2.0f), vf_fma(c425, e[2], vf_add(e[1], e[3])));
+    VF a = vf_fma(c4, e[3], vf_fma(c5, e[2], e[1]));
+    t[2] = vf_mul(vf_set1(0.75f), a);
+    t[3] = vf_mul(vf_set1(-0.25f), a);
+    VF b = vf_fma(c4, e[1], vf_fma(c5, e[2], e[3]));
+    t[4] = vf_mul(vf_set1(1.5f), b);
+    t[5] = vf_mul(vf_set1(0.5f), b);
+    t[6] = vf_fma(c525, vf_sub(e[2], e[3]), vf_sub(e[4], e[1]));
+}
+
+ES_INLINE void winograd_in4_up(const VF *e, VF *t) {
+    const VF c4 = vf_set1(4.0f), m5 = vf_set1(-5.0f);
+    VF a = vf_sub(e[2], e[1]);
+    t[0] = vf_fma(c4, e[0], vf_fma(m5, e[1], e[2]));
+    t[1] = vf_mul(vf_set1(2.0f), vf_fma(vf_set1(-4.0f), e[1], e[2]));
+    t[2] = vf_mul(vf_set1(3.0f), a);
+    t[3] = vf_sub(e[1], e[2]);
+    t[4] = vf_fma(c4, e[1], vf_fma(m5, e[2], e[3]));
+}
+
+ES_INLINE void winograd_in2_up(const VF *e, VF *t) {
+    t[0] = vf_sub(e[0], e[1]);
+    t[1] = vf_add(e[1], e[1]);
+    t[2] = vf_sub(e[2], e[1]);
+}
+
+/* The way back: m[8] (m[7] without point -1) -> six outputs. */
+ES_INLINE void winograd_out6(const VF *m, int up, VF *o) {
+    const VF *n = up ? m - 1 : m; /* n[3].. are the points from 2 on */
+    VF s1 = up ? m[1] : vf_add(m[1], m[2]), d1 = up ? m[1] : vf_sub(m[1], m[2]);
+    VF s2 = vf_add(n[3], n[4]), d2 = vf_sub(n[3], n[4]);
+    VF s3 = vf_add(n[5], n[6]), d3 = vf_sub(n[5], n[6]);
+    o[0] = vf_add(vf_add(m[0], s1), vf_add(s2, s3));
+    o[1] = vf_fma(vf_set1(2.0f), d2, vf_fma(vf_set1(0.5f), d3, d1));
+    o[2] = vf_fma(vf_set1(4.0f), s2, vf_fma(vf_set1(0.25f), s3, s1));
+    o[3] = vf_fma(vf_set1(8.0f), d2, vf_fma(vf_set1(0.125f), d3, d1));
+    o[4] = vf_fma(vf_set1(16.0f), s2, vf_fma(vf_set1(0.0625f), s3, s1));
+    o[5] = vf_fma(vf_set1(32.0f), d2, vf_fma(vf_set1(0.03125f), d3, vf_add(d1, n[7])));
+}
+
+ES_INLINE void winograd_out4(const VF *m, int up, VF *o) {
+    const VF *n = up ? m - 1 : m;
+    VF s1 = up ? m[1] : vf_add(m[1], m[2]), d1 = up ? m[1] : vf_sub(m[1], m[2]);
+    VF s2 = vf_add(n[3], n[4]), d2 = vf_sub(n[3], n[4]);
+    o[0] = vf_add(vf_add(m[0], s1), s2);
+    o[1] = vf_fma(vf_set1(2.0f), d2, d1);
+    o[2] = vf_fma(vf_set1(4.0f), s2, s1);
+    o[3] = vf_fma(vf_set1(8.0f), d2, vf_add(d1, n[5]));
+}
+
+ES_INLINE void winograd_out2(const VF *m, int up, VF *o) {
+    VF s1 = up ? m[1] : vf_add(m[1], m[2]), d1 = up ? m[1] : vf_sub(m[1], m[2]);
+    o[0] = vf_add(m[0], s1);
+    o[1] = vf_add(d1, m[up ? 2 : 3]);
+}
+
+ES_INLINE void winograd_weights6(const VF *g, int up, VF *t) {
+    const VF c29 = vf_set1(-2.0f / 9), c190 = vf_set1(1.0f / 90), c245 = vf_set1(2.0f / 45);
+    const VF c145 = vf_set1(1.0f / 45), c1645 = vf_set1(16.0f / 45), c845 = vf_set1(8.0f / 45);
+    VF ends = vf_mul(c29, vf_add(g[0], g[2])), middle = vf_mul(c29, g[1]);
+    *t++ = g[0];
+    *t++ = vf_add(ends, middle);
+    if (!up) *t++ = vf_sub(ends, middle);
+    ends = vf_fma(c245, g[2], vf_mul(c190, g[0])), middle = vf_mul(c145, g[1]);
+    *t++ = vf_add(ends, middle);
+    *t++ = vf_sub(ends, middle);
+    ends = vf_fma(vf_set1(32.0f / 45), g[0], vf_mul(c845, g[2])), middle = vf_mul(c1645, g[1]);
+    *t++ = vf_add(ends, middle);
+    *t++ = vf_sub(ends, middle);
+    *t = g[2];
+}
+
+ES_INLINE void winograd_weights4(const VF *g, int up, VF *t) {
+    const VF c6 = vf_set1(-1.0f / 6), c24 = vf_set1(1.0f / 24), c12 = vf_set1(1.0f / 12);
+    VF ends = vf_mul(c6, vf_add(g[0], g[2])), middle = vf_mul(c6, g[1]);
+    *t++ = vf_mul(vf_set1(0.25f), g[0]);
+    *t++ = vf_add(ends, middle);
+    if (!up) *t++ = vf_sub(ends, middle);
+    ends = vf_fma(vf_set1(1.0f / 6), g[2], vf_mul(c24, g[0])), middle = vf_mul(c12, g[1]);
+    *t++ = vf_add(ends, middle);
+    *t++ = vf_sub(ends, middle);
+    *t = g[2];
+}
+
+ES_INLINE void winograd_weights2(const VF *g, int up, VF *t) {
+    const VF half = vf_set1(0.5f);
+    VF ends = vf_mul(half, vf_add(g[0], g[2])), middle = vf_mul(half, g[1]);
+    *t++ = g[0];
+    *t++ = vf_add(ends, middle);
+    if (!up) *t++ = vf_sub(ends, middle);
+    *t = g[2];
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* The native kernels for AVX2, FMA and F16C: 16 registers hold 6 tiles x 16 channels. */
+#include <immintrin.h>
+
+#define VF              __m256
+#define VL              8
+#define vf_zero()       _mm256_setzero_ps()
+#define vf_set1(x)      _mm256_set1_ps(x)
+#define vf_load(p)      _mm256_loadu_ps(p)
+#define vf_store(p, v)  _mm256_storeu_ps(p, v)
+#define vf_add(a, b)    _mm256_add_ps(a, b)
+#define vf_sub(a, b)    _mm256_sub_ps(a, b)
+#define vf_mul(a, b)    _mm256_mul_ps(a, b)
+#define vf_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
+/* In place, so that the compiler has no reason to move accumulators about. */
+#define vf_accumulate(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+
+static inline __m256 vf_lrelu(__m256 x, __m256 slope) {
+    return _mm256_blendv_ps(x, _mm256_mul_ps(x, slope),
+                            _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
+}
+
+#define vf_load_f16(p) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
+#define vf_store_f16(p, v)                                                                         \
+    _mm_storeu_si128((void *)(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC))
+#define vf_load_bf16(p)                                                                            \
+    _mm256_castsi256_ps(                                                                           \
+        _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p))), 16))
+
+/* Round to nearest even; a NaN stays one. */
+static inline void vf_store_bf16(void *p, __m256 v) {
+    __m256i bits = _mm256_castps_si256(v);
+    __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    up = _mm256_srli_epi32(_mm256_blendv_epi8(up, quiet, nan), 16);
+    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(up, up), 0x08);
+    _mm_storeu_si128(p, _mm256_castsi256_si128(packed));
+}
+
+#define BLOCK        6
+#define PANEL        16
+#define KERNELS      es_native_avx2
+#define KERNELS_NAME "avx2"
+#include "native_template.h"

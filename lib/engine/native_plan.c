@@ -1,0 +1,648 @@
+#include "engine/native_plan.h"
+
+#include <string.h>
+
+#include "base/status.h"
+
+static int ceil_div(int a, int b) { return (a + b - 1) / b; }
+static int at_most(int a, int b) { return a < b ? a : b; }
+static int at_least(int a, int b) { return a > b ? a : b; }
+static int pad(int channels) { return ceil_div(channels, ES_NATIVE_LANES) * ES_NATIVE_LANES; }
+static size_t line(size_t bytes) { return (bytes + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN; }
+
+/* ---- What becomes a stage ------------------------------------------------------------------ */
+
+static int readers(const es_network *n, int value) {
+    int count = 0;
+    for (int i = 0; i < n->op_count; i++)
+        for (int k = 0; k < n->ops[i].input_count; k++) count += n->ops[i].inputs[k] == value;
+    return count;
+}
+
+/* The only operation that reads `value`, or -1. */
+static int only_reader(const es_network *n, int value) {
+    if (readers(n, value) != 1) return -1;
+    for (int i = value + 1; i < n->op_count; i++)
+        for (int k = 0; k < n->ops[i].input_count; k++)
+            if (n->ops[i].inputs[k] == value) return i;
+    return -1;
+}
+
+const char *es_native_plan_refuses(const es_network *n) {
+    for (int i = 0; i < n->op_count; i++) {
+        const es_op *op = &n->ops[i];
+        if (op->kind == ES_OP_CONV && op->kernel != 3 && op->kernel != 1)
+            return "it has convolutions other than 3x3 and 1x1";
+        if (op->kind != ES_OP_NEAREST && op->kind != ES_OP_INPUT && op->kind != ES_OP_UNSHUFFLE)
+            continue;
+        for (int r = i + 1; r < n->op_count; r++)
+            for (int k = 0; k < n->ops[r].input_count; k++)
+                if (n->ops[r].inputs[k] == i && n->ops[r].kind != ES_OP_CONV &&
+                    !(op->kind == ES_OP_INPUT && n->ops[r].kind == ES_OP_UNSHUFFLE))
+                    return "it reads enlarged or rearranged values other than by a convolution";
+    }
+    if (n->ops[n->op_count - 1].kind != ES_OP_CONV) return "it does not end in a convolution";
+    return NULL;
+}
+
+static int add_sheet(es_native_plan *p, int channels, int height, int width, int stage,
+                     es_native_format format) {
+    es_sheet *s = &p->sheets[p->sheet_count];
+    s->channels = channels;
+    s->padded = pad(channels);
+    s->height = s->rows = height;
+    s->width = width;
+    s->format = format;
+    s->pixel = (size_t)s->padded * (format == ES_NATIVE_F32 ? 4 : 2);
+    s->stride = s->pixel * (size_t)width;
+    s->stage = stage;
+    s->slot = -1;
+    return p->sheet_count++;
+}
+
+/* ---- Tiles --------------------------------------------------------------------------------- */
+
+static es_grid make_grid(const es_native_plan *p, int tile, int height, int width) {
+    es_grid g = {.tile = tile, .across = ceil_div(width, tile), .down = ceil_div(height, tile)};
+    int most = p->kernels->block;
+    int strips = g.across >= 14 ? g.down : at_least(1, g.across * g.down / 42);
+    g.rows = ceil_div(g.down, strips);
+    g.strips = ceil_div(g.down, g.rows);
+    int tiles = g.rows * g.across;
+    g.blocks = ceil_div(tiles, most);
+    int fair = ceil_div(g.blocks, p->members) * p->members; /* as many for each */
+    if (tiles >= fair * (most / 2)) g.blocks = fair;
+    g.block = ceil_div(tiles, g.blocks);
+    g.blocks = ceil_div(tiles, g.block);
+    return g;
+}
+
+/*
+ * Cycles that a convolution of this shape takes, roughly: multiplications, transforms at some
+ * cycles a point and vector, and weights that have to be made and streamed.
+ */
+static double cost(const es_op *op, int tile, int height, int width) {
+    double points = (tile + 2) * (tile + 2), in = op->channels_in / 16.0, out = op->channels / 16.0;
+    double tiles = (double)ceil_div(height, tile) * ceil_div(width, tile);
+    return tiles * points * (in * out * 10 + in * 3 + out * 6) + points * in * out * 16 * 16;
+}
+
+/* One size of tiles for all that is made at this size, so that transforms can be shared. */
+static int best_tile(const es_native_plan *p, int height, int width) {
+    int best = 0;
+    double least = 0;
+    for (int tile = 2; tile <= ES_NATIVE_MAX_TILE; tile += 2) {
+        double all = 0;
+        for (int i = 0; i < p->stage_count; i++) {
+            const es_stage *s = &p->stages[i];
+            if (s->kind == ES_STAGE_CONV && s->height == height && s->width == width)
+                all += cost(s->op, tile, height, width);
+        }
+        if (best == 0 || all < least) best = tile, least = all;
+    }
+    return best;
+}
+
+/* ---- Stages out of operations -------------------------------------------------------------- */
+
+typedef struct builder {
+    es_native_plan *plan;
+    const es_network *network;
+    int height, width;
+    int *sheet_of; /* op -> sheet, -1 where there is none */
+} builder;
+
+static void size_of(const builder *b, const es_op *op, int *height, int *width) {
+    *height = (int)((int64_t)b->height * op->num / op->den);
+    *width = (int)((int64_t)b->width * op->num / op->den);
+}
+
+/* Takes in what follows a convolution as long as nobody else reads what lies between. */
+static int fuse(const builder *b, es_stage *s, int value) {
+    const es_network *n = b->network;
+    for (;;) {
+        int next = only_reader(n, value);
+        if (next < 0) return value;
+        const es_op *op = &n->ops[next];
+        int other = op->inputs[op->inputs[0] == value];
+        if (op->kind == ES_OP_LRELU && !s->activate && s->residuals == 0) {
+            s->activate = true;
+            s->slope = (float)op->alpha;
+        } else if (((op->kind == ES_OP_RESIDUAL && op->inputs[0] == value) ||
+                    op->kind == ES_OP_ADD) &&
+                   s->residuals < 2 && other < value && b->sheet_of[other] >= 0) {
+            s->alpha[s->residuals] = op->kind == ES_OP_ADD ? 1.0f : (float)op->alpha;
+            s->residual[s->residuals++] = b->sheet_of[other];
+        } else {
+            return value;
+        }
+        value = next;
+    }
+}
+
+static es_stage *add_stage(es_native_plan *p, es_stage_kind kind, int height, int width) {
+    es_stage *s = &p->stages[p->stage_count++];
+    s->kind = kind;
+    s->height = height;
+    s->width = width;
+    s->output = -1;
+    s->grid = (es_grid){1, width, height, 1, height, 1, 1};
+    s->least = at_least(4, p->members);
+    return s;
+}
+
+static void read_stage(builder *b, int value) {
+    es_native_plan *p = b->plan;
+    const es_op *op = &b->network->ops[value];
+    int height, width;
+    size_of(b, op, &height, &width);
+    es_stage *s = add_stage(p, ES_STAGE_READ, height, width);
+    s->op = op;
+    s->last_op = value;
+    s->output = add_sheet(p, op->channels, height, width, p->stage_count - 1, p->format);
+    b->sheet_of[value] = s->output;
+}
+
+/* The inputs are sheets at first; caches take their place when the tiles are known. */
+static bool conv_stage(builder *b, int index) {
+    es_native_plan *p = b->plan;
+    const es_network *n = b->network;
+    const es_op *op = &n->ops[index];
+    int height, width;
+    size_of(b, op, &height, &width);
+    es_stage *s = add_stage(p, ES_STAGE_CONV, height, width);
+    s->op = op;
+    s->input_count = op->input_count;
+    for (int i = 0; i < op->input_count; i++) {
+        int from = op->inputs[i];
+        if (n->ops[from].kind == ES_OP_NEAREST) from = n->ops[from].inputs[0];
+        s->inputs[i] = b->sheet_of[from];
+        if (s->inputs[i] < 0) return false;
+        s->chunks += p->sheets[s->inputs[i]].padded / ES_NATIVE_LANES;
+    }
+    s->width_out = pad(op->channels);
+    s->last_op = fuse(b, s, index);
+    bool last = s->last_op == n->op_count - 1;
+    s->output = add_sheet(p, op->channels, height, width, p->stage_count - 1,
+                          last ? ES_NATIVE_F32 : p->format);
+    b->sheet_of[s->last_op] = s->output;
+    if (last) {
+        int sheet = s->output;
+        s = add_stage(p, ES_STAGE_WRITE, height, width);
+        s->inputs[0] = sheet;
+        s->input_count = 1;
+        s->last_op = n->op_count;
+    }
+    return true;
+}
+
+static bool stages(builder *b) {
+    const es_network *n = b->network;
+    for (int i = 0; i < n->op_count; i++) b->sheet_of[i] = -1;
+    for (int i = 0; i < n->op_count; i++) {
+        const es_op *op = &n->ops[i];
+        bool picture =
+            op->kind == ES_OP_UNSHUFFLE || (op->kind == ES_OP_INPUT && n->unshuffle <= 1);
+        if (picture)
+            read_stage(b, i);
+        else if (op->kind == ES_OP_CONV && !conv_stage(b, i))
+            return false;
+    }
+    return true;
+}
+
+/* ---- Groups -------------------------------------------------------------------------------- */
+
+static bool ends_group(const es_network *n, const es_stage *s) {
+    if (s->kind != ES_STAGE_CONV) return false;
+    es_op_kind last = n->ops[s->last_op].kind;
+    es_op_kind from = n->ops[s->op->inputs[0]].kind;
+    return last == ES_OP_RESIDUAL || from == ES_OP_INPUT || from == ES_OP_UNSHUFFLE;
+}
+
+/*
+ * The first features are added again after the trunk.  To keep them would take a frame through the
+ * whole network; to make them again costs next to nothing.
+ */
+static void repeat_first(es_native_plan *p, int group_first) {
+    int wanted = -1;
+    for (int i = group_first; i < p->stage_count; i++)
+        for (int k = 0; k < p->stages[i].residuals; k++)
+            if (p->sheets[p->stages[i].residual[k]].stage < p->group_first[1])
+                wanted = p->stages[i].residual[k];
+    if (wanted < 0 || p->group_first[1] != 2) return;
+    memmove(p->stages + group_first + 2, p->stages + group_first,
+            (size_t)(p->stage_count - group_first) * sizeof *p->stages);
+    p->stage_count += 2;
+    for (int i = 0; i < p->sheet_count; i++)
+        if (p->sheets[i].stage >= group_first) p->sheets[i].stage += 2;
+    for (int i = 0; i < 2; i++) {
+        es_stage *s = &p->stages[group_first + i];
+        *s = p->stages[i];
+        const es_sheet *old = &p->sheets[s->output];
+        s->output =
+            add_sheet(p, old->channels, old->height, old->width, group_first + i, p->format);
+        if (i == 1) s->inputs[0] = p->stages[group_first].output;
+    }
+    for (int i = group_first + 2; i < p->stage_count; i++)
+        for (int k = 0; k < p->stages[i].residuals; k++)
+            if (p->stages[i].residual[k] == wanted)
+                p->stages[i].residual[k] = p->stages[group_first + 1].output;
+}
+
+static void groups(es_native_plan *p, const es_network *n) {
+    int g = 0;
+    p->group_first[0] = 0;
+    for (int i = 0; i < p->stage_count; i++) {
+        p->stages[i].group = g;
+        if (i + 1 < p->stage_count && ends_group(n, &p->stages[i])) p->group_first[++g] = i + 1;
+    }
+    if (g > 1) repeat_first(p, p->group_first[g]);
+    p->group_count = g + 1;
+    p->group_first[g + 1] = p->stage_count;
+    for (int i = p->group_first[g]; i < p->stage_count; i++) p->stages[i].group = g;
+    for (int i = 0; i < p->stage_count; i++) {
+        const es_stage *s = &p->stages[i];
+        for (int k = 0; k < s->input_count; k++) p->sheets[s->inputs[k]].last_group = s->group;
+        for (int k = 0; k < s->residuals; k++) p->sheets[s->residual[k]].last_group = s->group;
+    }
+}
+
+/* ---- Caches -------------------------------------------------------------------------------- */
+
+static int find_cache(es_native_plan *p, const es_stage *s, int sheet) {
+    const es_sheet *from = &p->sheets[sheet];
+    int up = s->height / from->height;
+    for (int i = p->cache_first[s->group]; i < p->cache_count; i++)
+        if (p->caches[i].sheet == sheet && p->caches[i].up == up) return i;
+    es_cache *c = &p->caches[p->cache_count];
+    c->sheet = sheet;
+    c->up = up;
+    c->shape = s->shape;
+    c->grid = s->grid;
+    c->points = es_native_shape_geometry(s->shape).points;
+    c->chunks = from->padded / ES_NATIVE_LANES;
+    c->chunk = (size_t)c->points * (size_t)c->grid.block * ES_NATIVE_LANES;
+    return p->cache_count++;
+}
+
+static void tiles(es_native_plan *p) {
+    for (int i = 0; i < p->stage_count; i++) {
+        es_stage *s = &p->stages[i];
+        if (i == p->group_first[s->group]) p->cache_first[s->group] = p->cache_count;
+        if (s->kind != ES_STAGE_CONV) continue;
+        int tile = best_tile(p, s->height, s->width);
+        bool doubled = s->height == 2 * p->sheets[s->inputs[0]].height;
+        s->shape = (es_native_shape)(tile / 2 - 1 + (doubled ? ES_NATIVE_F2_UP : ES_NATIVE_F2));
+        s->grid = make_grid(p, tile, s->height, s->width);
+        int all = s->grid.rows * s->grid.across;
+        int at_once = at_least(1, ceil_div(ES_TILES_A_PASS * p->members, all));
+        int passes = ceil_div(s->grid.strips, at_once);
+        s->least = ceil_div(s->grid.strips, passes);
+        for (int k = 0; k < s->input_count; k++) s->inputs[k] = find_cache(p, s, s->inputs[k]);
+    }
+    p->cache_first[p->group_count] = p->cache_count;
+}
+
+/* ---- The order ----------------------------------------------------------------------------- */
+
+typedef struct scheduler {
+    es_native_plan *plan;
+    int first, last; /* stages of the group */
+    es_native_take take;
+    void *context;
+    bool stopped;
+} scheduler;
+
+/* Rows of a cache's sheet that strips up to `strip` need. */
+static int rows_below(const es_native_plan *p, const es_cache *c, int strip) {
+    const es_sheet *s = &p->sheets[c->sheet];
+    int end = at_most(strip * es_strip_rows(&c->grid) + 1, s->height * c->up);
+    return at_most(ceil_div(end, c->up), s->height);
+}
+
+/* The first row of its sheet that a cache still needs, with `done` strips made. */
+static int row_above(const es_native_plan *p, const es_cache *c, int done) {
+    if (done >= c->grid.strips) return p->sheets[c->sheet].height;
+    return at_least(0, (done * es_strip_rows(&c->grid) - 1) / c->up);
+}
+
+static void advance(scheduler *run, int stage, int rows) {
+    es_native_plan *p = run->plan;
+    es_stage *s = &p->stages[stage];
+    int unit = es_strip_rows(&s->grid);
+    rows = at_most(rows, s->height);
+    while (!run->stopped && at_most(s->done * unit, s->height) < rows) {
+        int to = at_least(ceil_div(rows, unit), s->done + s->least);
+        to = at_most(to, s->grid.strips);
+        es_task task = {.stage = stage, .from = s->done, .to = to};
+        int end = at_most(to * unit, s->height);
+        for (int k = 0; k < s->residuals; k++)
+            if (p->sheets[s->residual[k]].stage >= run->first)
+                advance(run, p->sheets[s->residual[k]].stage, end);
+        for (int k = 0; k < s->input_count; k++) {
+            if (s->kind == ES_STAGE_WRITE) {
+                advance(run, p->sheets[s->inputs[k]].stage, end);
+                continue;
+            }
+            es_cache *c = &p->caches[s->inputs[k]];
+            task.fresh[k] = at_least(c->done, task.from);
+            if (c->done < to && p->sheets[c->sheet].stage >= run->first)
+                advance(run, p->sheets[c->sheet].stage, rows_below(p, c, to));
+        }
+        if (run->stopped) return;
+        /* Whoever was asked for rows may have made caches that this stage reads, too. */
+        for (int k = 0; k < s->input_count && s->kind == ES_STAGE_CONV; k++) {
+            es_cache *c = &p->caches[s->inputs[k]];
+            task.fresh[k] = at_least(c->done, task.from);
+        }
+        if (!run->take(run->context, &task)) run->stopped = true;
+        for (int k = 0; k < s->input_count && s->kind == ES_STAGE_CONV; k++) {
+            es_cache *c = &p->caches[s->inputs[k]];
+            c->done = at_least(c->done, to);
+        }
+        s->done = to;
+        if (s->output >= 0) p->sheets[s->output].done = end;
+    }
+}
+
+bool es_native_schedule(es_native_plan *p, int group, es_native_take take, void *context) {
+    scheduler run = {.plan = p,
+                     .first = p->group_first[group],
+                     .last = p->group_first[group + 1] - 1,
+                     .take = take,
+                     .context = context};
+    for (int i = run.first; i <= run.last; i++) {
+        es_stage *s = &p->stages[i];
+        s->done = 0;
+        if (s->output >= 0) p->sheets[s->output].done = 0;
+        for (int k = 0; k < s->input_count && s->kind == ES_STAGE_CONV; k++)
+            p->caches[s->inputs[k]].done = 0;
+    }
+    es_stage *last = &p->stages[run.last];
+    while (!run.stopped && last->done < last->grid.strips)
+        advance(&run, run.last, (last->done + last->least) * es_strip_rows(&last->grid));
+    for (int i = run.first; i <= run.last; i++) advance(&run, i, p->stages[i].height);
+    return !run.stopped;
+}
+
+/* ---- Memory -------------------------------------------------------------------------------- */
+
+typedef struct survey {
+    es_native_plan *plan;
+    int group;
+    int in_place; /* sheet whose frame this group's last stage writes over, or -1 */
+    bool clash;
+    size_t tasks;
+} survey;
+
+/* The first row of a sheet that somebody in the group will still read. */
+static int still_needed(const es_native_plan *p, int group, int sheet, bool caches_only) {
+    int row = p->sheets[sheet].height;
+    for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++)
+        if (p->caches[i].sheet == sheet)
+            row = at_most(row, row_above(p, &p->caches[i], p->caches[i].done));
+    for (int i = p->group_first[group]; i < p->group_first[group + 1] && !caches_only; i++) {
+        const es_stage *s = &p->stages[i];
+        int next = s->done * es_strip_rows(&s->grid);
+        for (int k = 0; k < s->residuals; k++)
+            if (s->residual[k] == sheet) row = at_most(row, next);
+        if (s->kind == ES_STAGE_WRITE && s->inputs[0] == sheet) row = at_most(row, next);
+    }
+    return row;
+}
+
+/* Rings have to hold what a task adds and what is still needed before it. */
+static bool measure(void *context, const es_task *task) {
+    survey *v = context;
+    es_native_plan *p = v->plan;
+    const es_stage *s = &p->stages[task->stage];
+    int end = at_most(task->to * es_strip_rows(&s->grid), s->height);
+    v->tasks++;
+    if (s->output >= 0 && p->sheets[s->output].slot < 0) {
+        es_sheet *sheet = &p->sheets[s->output];
+        int needed = at_most(still_needed(p, v->group, s->output, false), sheet->done);
+        sheet->rows = at_least(sheet->rows, end - needed);
+    }
+    if (task->stage == p->group_first[v->group + 1] - 1 && v->in_place >= 0)
+        v->clash |= still_needed(p, v->group, v->in_place, true) < end;
+    for (int k = 0; k < s->input_count && s->kind == ES_STAGE_CONV; k++) {
+        es_cache *c = &p->caches[s->inputs[k]];
+        int least = c->done;
+        for (int i = p->group_first[v->group]; i < p->group_first[v->group + 1]; i++)
+            for (int j = 0; j < p->stages[i].input_count; j++)
+                if (p->stages[i].kind == ES_STAGE_CONV && p->stages[i].inputs[j] == s->inputs[k])
+                    least = at_most(least, p->stages[i].done);
+        c->strips = at_least(c->strips, at_least(c->done, task->to) - least);
+    }
+    return true;
+}
+
+/* True where the group's last stage is the only one to read `sheet` other than through a cache. */
+static bool overwritable(const es_native_plan *p, int group, int sheet) {
+    for (int i = p->group_first[group]; i < p->group_first[group + 1] - 1; i++)
+        for (int k = 0; k < p->stages[i].residuals; k++)
+            if (p->stages[i].residual[k] == sheet) return false;
+    return true;
+}
+
+/* A frame for what outlives its group: one that is free, one that can be written over, a new one. */
+static int find_slot(es_native_plan *p, int group, const es_sheet *sheet) {
+    for (int i = 0; i < p->slot_count; i++)
+        if (p->slot_owner[i] < 0 || p->sheets[p->slot_owner[i]].last_group < group) return i;
+    for (int i = 0; i < p->slot_count; i++) {
+        const es_sheet *old = &p->sheets[p->slot_owner[i]];
+        if (old->last_group != group || old->stride != sheet->stride ||
+            !overwritable(p, group, p->slot_owner[i]))
+            continue;
+        survey v = {.plan = p, .group = group, .in_place = p->slot_owner[i]};
+        es_native_schedule(p, group, measure, &v);
+        if (!v.clash) return i;
+    }
+    return p->slot_count < 8 ? p->slot_count++ : -1;
+}
+
+static bool frames(es_native_plan *p) {
+    for (int g = 0; g + 1 < p->group_count; g++) {
+        for (int i = p->group_first[g]; i < p->group_first[g + 1]; i++) {
+            int index = p->stages[i].output;
+            es_sheet *sheet = &p->sheets[index];
+            if (index < 0 || sheet->last_group <= g) continue;
+            if (i != p->group_first[g + 1] - 1) return false;
+            sheet->slot = find_slot(p, g, sheet);
+            if (sheet->slot < 0) return false;
+            p->slot_owner[sheet->slot] = index;
+            size_t bytes = sheet->stride * (size_t)sheet->height;
+            if (p->slot_bytes[sheet->slot] < bytes) p->slot_bytes[sheet->slot] = line(bytes);
+        }
+    }
+    return true;
+}
+
+static size_t weights_of(es_native_plan *p, int group) {
+    size_t floats = 0;
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
+        es_stage *s = &p->stages[i];
+        if (s->kind != ES_STAGE_CONV) continue;
+        s->weights = floats;
+        floats += (size_t)es_native_shape_geometry(s->shape).points * (size_t)s->chunks *
+                  ES_NATIVE_LANES * (size_t)s->width_out;
+        s->bias = floats;
+        floats += (size_t)s->width_out;
+    }
+    return floats * sizeof(float);
+}
+
+static size_t rings_of(es_native_plan *p, int group, size_t offset) {
+    for (int i = 0; i < p->sheet_count; i++)
+        if (p->sheets[i].slot < 0 && p->stages[p->sheets[i].stage].group == group)
+            p->sheets[i].rows = 0;
+    survey v = {.plan = p, .group = group, .in_place = -1};
+    es_native_schedule(p, group, measure, &v);
+    if (p->most_tasks < v.tasks) p->most_tasks = v.tasks;
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
+        if (p->stages[i].output < 0) continue;
+        es_sheet *sheet = &p->sheets[p->stages[i].output];
+        if (sheet->slot >= 0) continue;
+        sheet->offset = offset;
+        offset += line((size_t)sheet->rows * sheet->stride);
+    }
+    for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
+        es_cache *c = &p->caches[i];
+        c->offset = offset;
+        offset += line(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks * (size_t)c->strips *
+                       sizeof(float));
+    }
+    return offset;
+}
+
+/* What one member needs: products of some blocks, a tile at the edge, rows on their way. */
+static void scratch(es_native_plan *p, const es_network *n) {
+    size_t panel = (size_t)p->kernels->panel;
+    for (int i = 0; i < p->stage_count; i++) {
+        const es_stage *s = &p->stages[i];
+        if (s->kind == ES_STAGE_CONV) {
+            size_t block = (size_t)s->grid.block * panel + ES_NATIVE_LANES;
+            size_t all = block * (size_t)es_pass_blocks(&s->grid) *
+                         (size_t)es_native_shape_geometry(s->shape).points;
+            if (p->products < all) p->products = all;
+            for (int k = 0; k < s->input_count; k++) {
+                const es_sheet *from = &p->sheets[p->caches[s->inputs[k]].sheet];
+                size_t patch = from->pixel * ES_NATIVE_MAX_PATCH * ES_NATIVE_MAX_PATCH;
+                if (p->patch < patch) p->patch = patch;
+            }
+        } else {
+            int channels = s->kind == ES_STAGE_READ ? s->op->channels : n->out_channels;
+            size_t row = (size_t)channels * (size_t)s->width;
+            if (p->staging < row) p->staging = row;
+        }
+    }
+    size_t weights = 2 * ES_NATIVE_LANES * 9 * panel; /* as stored, and in order */
+    if (p->staging < weights) p->staging = weights;
+    p->staging += ES_NATIVE_LANES - p->staging % ES_NATIVE_LANES;
+    p->thread_bytes =
+        line(p->products * sizeof(float)) + line(p->patch) + line(p->staging * sizeof(float));
+}
+
+static void progress(es_native_plan *p) {
+    double all = 0;
+    for (int g = 0; g < p->group_count; g++) {
+        for (int i = p->group_first[g]; i < p->group_first[g + 1]; i++) {
+            const es_stage *s = &p->stages[i];
+            if (s->kind == ES_STAGE_CONV) all += cost(s->op, s->grid.tile, s->height, s->width);
+        }
+        p->group_work[g + 1] = all;
+    }
+    for (int g = 1; g <= p->group_count; g++) p->group_work[g] /= all;
+}
+
+static bool layout(es_native_plan *p, const es_network *n) {
+    for (int i = 0; i < 8; i++) p->slot_owner[i] = -1;
+    if (!frames(p)) return false;
+    size_t slots[8], offset = 0;
+    for (int i = 0; i < p->slot_count; i++) slots[i] = offset, offset += p->slot_bytes[i];
+    for (int i = 0; i < p->sheet_count; i++)
+        if (p->sheets[i].slot >= 0) p->sheets[i].offset = slots[p->sheets[i].slot];
+    scratch(p, n);
+    p->thread_offset = offset;
+    offset += p->thread_bytes * (size_t)p->members;
+    p->group_offset = offset;
+    for (int g = 0; g < p->group_count; g++) {
+        size_t weights = weights_of(p, g);
+        if (p->weights_bytes < weights) p->weights_bytes = line(weights);
+    }
+    p->arena = offset;
+    for (int g = 0; g < p->group_count; g++) {
+        size_t end = rings_of(p, g, p->group_offset + p->weights_bytes);
+        if (p->arena < end) p->arena = end;
+    }
+    return true;
+}
+
+/* ---- The whole ----------------------------------------------------------------------------- */
+
+size_t es_native_plan_bytes(const es_native_plan *p) {
+    size_t step = sizeof *p->stages + sizeof *p->sheets + 4 * sizeof *p->caches +
+                  sizeof *p->cache_first + sizeof *p->group_first + sizeof *p->group_work;
+    return sizeof *p + (size_t)p->capacity * step + p->most_tasks * sizeof(es_task);
+}
+
+void es_native_plan_free(es_native_plan *p) {
+    if (!p) return;
+    const esrgan_allocator *a = p->allocator;
+    size_t n = (size_t)p->capacity;
+    es_free(a, p->stages, n * sizeof *p->stages);
+    es_free(a, p->sheets, n * sizeof *p->sheets);
+    es_free(a, p->caches, 4 * n * sizeof *p->caches);
+    es_free(a, p->cache_first, n * sizeof *p->cache_first);
+    es_free(a, p->group_work, n * sizeof *p->group_work);
+    es_free(a, p->group_first, n * sizeof *p->group_first);
+    es_free(a, p, sizeof *p);
+}
+
+esrgan_status es_native_plan_create(es_native_plan **out, const es_context *context,
+                                    const es_native_kernels *kernels, int height, int width,
+                                    esrgan_error *error) {
+    static const es_native_format formats[] = {[ESRGAN_FP32] = ES_NATIVE_F32,
+                                               [ESRGAN_FP16] = ES_NATIVE_F16,
+                                               [ESRGAN_BF16] = ES_NATIVE_BF16};
+    const esrgan_allocator *a = &context->meter->allocator;
+    const es_network *network = context->network;
+    es_native_plan *p = es_calloc(a, 1, sizeof *p);
+    *out = NULL;
+    if (!p) return es_fail(error, ESRGAN_E_MEMORY, "no memory for a plan");
+    p->allocator = a;
+    p->kernels = kernels;
+    p->members = context->members;
+    p->format = formats[context->precision];
+    p->capacity = network->op_count + 8;
+    size_t n = (size_t)p->capacity;
+    p->stages = es_calloc(a, n, sizeof *p->stages);
+    p->sheets = es_calloc(a, n, sizeof *p->sheets);
+    p->caches = es_calloc(a, 4 * n, sizeof *p->caches);
+    p->group_work = es_calloc(a, n, sizeof *p->group_work);
+    p->cache_first = es_calloc(a, n, sizeof *p->cache_first);
+    p->group_first = es_calloc(a, n, sizeof *p->group_first);
+    int *sheet_of = es_alloc(a, n * sizeof *sheet_of);
+    esrgan_status status = ESRGAN_OK;
+    if (!p->stages || !p->sheets || !p->caches || !p->group_work || !p->cache_first ||
+        !p->group_first || !sheet_of) {
+        status = es_fail(error, ESRGAN_E_MEMORY, "no memory for a plan of %d steps", p->capacity);
+    } else {
+        builder b = {p, network, height, width, sheet_of};
+        bool fine = stages(&b);
+        if (fine) {
+            groups(p, network);
+            tiles(p);
+            progress(p);
+            fine = layout(p, network);
+        }
+        if (!fine)
+            status =
+                es_fail(error, ESRGAN_E_UNSUPPORTED, "the native backend cannot run this network");
+    }
+    es_free(a, sheet_of, n * sizeof *sheet_of);
+    if (status != ESRGAN_OK) es_native_plan_free(p), p = NULL;
+    *out = p;
+    return status;
+}

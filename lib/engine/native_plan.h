@@ -1,0 +1,140 @@
+/*
+ * How the native engine goes about a network and a picture size: which operations become one
+ * stage, which tiles they are cut into, where every byte lies, and in which order stages advance.
+ *
+ *   stage   a convolution with all that can be done to its result on the way out
+ *   sheet   rows of channels-last pixels: a whole frame, or a ring of the rows still needed
+ *   cache   a sheet's tiles after the input transform, a ring of strips; made once and read by all
+ *           convolutions of the group that read the sheet
+ *   strip   some rows of tiles, the unit in which stages advance
+ *   group   stages that run as one pipeline: a dense block, the tail.  Only frames outlive it.
+ *
+ * Within a group each stage runs just as far ahead as the next one needs.  An engine run allocates
+ * one arena; its size is known from the plan alone.
+ */
+#ifndef ES_ENGINE_NATIVE_PLAN_H
+#define ES_ENGINE_NATIVE_PLAN_H
+
+#include "engine/engine.h"
+#include "native.h"
+
+typedef struct es_sheet {
+    int channels, padded; /* of a pixel; padded to whole vectors with zeros */
+    int height, width;
+    es_native_format format;
+    int rows;       /* held at once */
+    int slot;       /* of the frames, or -1 for a ring of its group */
+    size_t pixel;   /* bytes */
+    size_t stride;  /* bytes of a row */
+    size_t offset;  /* in the arena */
+    int stage;      /* that makes it */
+    int last_group; /* that reads it */
+    int done;       /* rows made, while scheduling */
+} es_sheet;
+
+typedef struct es_grid {
+    int tile;         /* pixels a side */
+    int across, down; /* tiles */
+    int rows;         /* of tiles in a strip */
+    int strips;
+    int blocks, block; /* register blocks of a full strip; tiles in the largest */
+} es_grid;
+
+typedef struct es_cache {
+    int sheet, up; /* what it is made from, enlarged how many times */
+    es_native_shape shape;
+    es_grid grid;
+    int points, chunks;
+    int strips;    /* held at once */
+    size_t chunk;  /* floats of a block's chunk */
+    size_t offset; /* in the arena, bytes */
+    int done;      /* strips made, while scheduling */
+} es_cache;
+
+typedef enum es_stage_kind { ES_STAGE_READ, ES_STAGE_CONV, ES_STAGE_WRITE } es_stage_kind;
+
+typedef struct es_stage {
+    es_stage_kind kind;
+    int group;
+    const es_op *op; /* the convolution */
+    int last_op;     /* index of the last operation done in this stage */
+    int input_count;
+    int inputs[ES_MAX_INPUTS]; /* caches; for WRITE a sheet */
+    int output;                /* sheet, or -1 for WRITE */
+    int height, width;         /* of what it makes */
+    es_native_shape shape;
+    es_grid grid;          /* READ, WRITE: one row a strip */
+    int chunks, width_out; /* channels in / LANES, channels out padded */
+    bool activate;
+    float slope;
+    int residuals, residual[2]; /* sheets */
+    float alpha[2];
+    size_t weights, bias; /* floats from the group's weights on */
+    int least;            /* strips to do at once, where there is no reason to do fewer */
+    int done;             /* strips, while scheduling */
+} es_stage;
+
+/* Stage `stage` does strips from .. to-1; of input i the strips from fresh[i] on are new. */
+typedef struct es_task {
+    int stage, from, to;
+    int fresh[ES_MAX_INPUTS];
+} es_task;
+
+typedef struct es_native_plan {
+    const esrgan_allocator *allocator;
+    const es_native_kernels *kernels;
+    int members;
+    es_native_format format;
+    es_stage *stages;
+    int stage_count, group_count;
+    es_sheet *sheets;
+    int sheet_count;
+    es_cache *caches;
+    int cache_count;
+    int capacity;       /* of each of the three */
+    int *cache_first;   /* the same for caches */
+    int *group_first;   /* stages of group g: group_first[g] .. group_first[g + 1] - 1 */
+    double *group_work; /* share of all work done before group g */
+    size_t most_tasks;  /* of a group */
+    /* the arena, in bytes */
+    size_t slot_bytes[8];
+    int slot_owner[8];
+    int slot_count;
+    size_t thread_bytes, thread_offset; /* one member's scratch; member m's is m times further */
+    size_t group_offset, weights_bytes; /* weights first, then the group's rings */
+    size_t arena;
+    size_t products, patch, staging; /* floats, bytes, floats of a member's scratch */
+} es_native_plan;
+
+/* NULL where the network is of a kind that this engine can run, else a sentence. */
+const char *es_native_plan_refuses(const es_network *network);
+
+esrgan_status es_native_plan_create(es_native_plan **out, const es_context *context,
+                                    const es_native_kernels *kernels, int height, int width,
+                                    esrgan_error *error);
+/* Bytes that the plan itself and a group's tasks take. */
+size_t es_native_plan_bytes(const es_native_plan *plan);
+void es_native_plan_free(es_native_plan *plan);
+
+/* What a group does, in order.  `take` returning false ends it early. */
+typedef bool (*es_native_take)(void *context, const es_task *task);
+bool es_native_schedule(es_native_plan *plan, int group, es_native_take take, void *context);
+
+/* Tiles that a member should have before it reads the weights once more, as register blocks. */
+enum { ES_TILES_A_PASS = 56 };
+static inline int es_pass_blocks(const es_grid *grid) {
+    return (ES_TILES_A_PASS + grid->block - 1) / grid->block;
+}
+
+static inline int es_strip_rows(const es_grid *grid) { return grid->rows * grid->tile; }
+
+/* Tiles of a strip, and the register blocks they make. */
+static inline int es_strip_tiles(const es_grid *grid, int strip) {
+    int left = grid->down - strip * grid->rows;
+    return (left < grid->rows ? left : grid->rows) * grid->across;
+}
+static inline int es_strip_blocks(const es_grid *grid, int strip) {
+    return (es_strip_tiles(grid, strip) + grid->block - 1) / grid->block;
+}
+
+#endif

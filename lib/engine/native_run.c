@@ -1,0 +1,249 @@
+/* What a member does of a task: rows in, tiles through a convolution, rows out. */
+#include "engine/native_run.h"
+
+#include <string.h>
+
+#include "base/dtype.h"
+
+/* ---- Tiles in ------------------------------------------------------------------------------ */
+
+static float *block_of(const es_native_run *run, const es_cache *c, int strip, int block) {
+    size_t floats = c->chunk * (size_t)c->chunks;
+    size_t index = (size_t)(strip % c->strips) * (size_t)c->grid.blocks + (size_t)block;
+    return (float *)(void *)(run->arena + c->offset) + index * floats;
+}
+
+/* The picture ends inside this tile: its pixels are gathered, zeros outside. */
+static void gather(const es_native_run *run, const es_cache *c, int y0, int x0, int patch, int up,
+                   char *out) {
+    const es_sheet *s = &run->plan->sheets[c->sheet];
+    for (int i = 0; i < patch; i++) {
+        int y = y0 + i;
+        for (int j = 0; j < patch; j++, out += s->pixel) {
+            int x = x0 + j;
+            if (y < 0 || x < 0 || y >= s->height * up || x >= s->width * up)
+                memset(out, 0, s->pixel);
+            else
+                memcpy(out, es_sheet_row(run, s, y / up) + (size_t)(x / up) * s->pixel, s->pixel);
+        }
+    }
+}
+
+static void transform_tile(const es_native_run *run, const es_cache *c, int ty, int tx, float *out,
+                           char *scratch) {
+    const es_sheet *s = &run->plan->sheets[c->sheet];
+    const int patch = es_native_shape_geometry(c->shape).patch;
+    const bool doubled = c->shape >= ES_NATIVE_F2_UP;
+    const int up = doubled ? 1 : c->up; /* the kernel itself repeats pixels only for 2 */
+    const int y0 = ty * c->grid.tile / (doubled ? 2 : 1) - 1;
+    const int x0 = tx * c->grid.tile / (doubled ? 2 : 1) - 1;
+    const void *rows[ES_NATIVE_MAX_PATCH];
+    const bool inside =
+        up == 1 && y0 >= 0 && x0 >= 0 && y0 + patch <= s->height && x0 + patch <= s->width;
+    if (!inside) gather(run, c, y0, x0, patch, up, scratch);
+    for (int i = 0; i < patch; i++)
+        rows[i] = inside ? es_sheet_row(run, s, y0 + i) + (size_t)x0 * s->pixel
+                         : scratch + (size_t)(i * patch) * s->pixel;
+    run->plan->kernels->input[c->shape][s->format](rows, (ptrdiff_t)s->pixel, s->padded, out,
+                                                   (size_t)c->grid.block * ES_NATIVE_LANES,
+                                                   c->chunk);
+}
+
+/* ---- Tiles out ----------------------------------------------------------------------------- */
+
+static void store_tile(const es_native_run *run, const es_stage *s, int ty, int tx, int channel,
+                       int width, const float *products, size_t point) {
+    const es_native_plan *p = run->plan;
+    const es_sheet *out = &p->sheets[s->output];
+    const int tile = s->grid.tile, y0 = ty * tile, x0 = tx * tile;
+    const size_t size = out->format == ES_NATIVE_F32 ? 4 : 2;
+    es_native_store store = {.bias = run->weights + s->bias + channel,
+                             .activate = s->activate,
+                             .slope = s->slope,
+                             .residuals = s->residuals,
+                             .step = (ptrdiff_t)out->pixel};
+    store.height = s->height - y0 < tile ? s->height - y0 : tile;
+    store.width = s->width - x0 < tile ? s->width - x0 : tile;
+    for (int i = 0; i < store.height; i++)
+        store.row[i] =
+            es_sheet_row(run, out, y0 + i) + (size_t)x0 * out->pixel + (size_t)channel * size;
+    for (int k = 0; k < s->residuals; k++) {
+        const es_sheet *from = &p->sheets[s->residual[k]];
+        store.alpha[k] = s->alpha[k];
+        store.residual_step[k] = (ptrdiff_t)from->pixel;
+        for (int i = 0; i < store.height; i++)
+            store.residual[k][i] =
+                es_sheet_row(run, from, y0 + i) + (size_t)x0 * from->pixel + (size_t)channel * size;
+    }
+    p->kernels->output[s->shape][out->format](products, point, width, &store);
+}
+
+/* ---- A convolution ------------------------------------------------------------------------- */
+
+/* One register block of a task. */
+typedef struct place {
+    int strip, block, first, tiles; /* first: tile of the strip */
+} place;
+
+enum { MOST_BLOCKS = 64, MOST_CHUNKS = 512 };
+
+static place place_of(const es_grid *g, int strip, int index) {
+    while (index >= es_strip_blocks(g, strip)) index -= es_strip_blocks(g, strip++);
+    int tiles = es_strip_tiles(g, strip), blocks = es_strip_blocks(g, strip);
+    int first = (int)((int64_t)tiles * index / blocks);
+    int end = (int)((int64_t)tiles * (index + 1) / blocks);
+    return (place){strip, index, first, end - first};
+}
+
+static void transform_blocks(const es_native_run *run, const es_task *task, const es_stage *s,
+                             const place *at, int count, char *scratch) {
+    for (int k = 0; k < s->input_count; k++) {
+        const es_cache *c = &run->plan->caches[s->inputs[k]];
+        for (int i = 0; i < count; i++) {
+            if (at[i].strip < task->fresh[k]) continue;
+            float *v = block_of(run, c, at[i].strip, at[i].block);
+            for (int t = 0; t < at[i].tiles; t++) {
+                int tile = at[i].first + t, ty = at[i].strip * s->grid.rows + tile / s->grid.across;
+                transform_tile(run, c, ty, tile % s->grid.across, v + (size_t)t * ES_NATIVE_LANES,
+                               scratch);
+            }
+        }
+    }
+}
+
+static void chunk_table(const es_native_run *run, const es_stage *s, const place *at,
+                        const float **table) {
+    for (int k = 0; k < s->input_count; k++) {
+        const es_cache *c = &run->plan->caches[s->inputs[k]];
+        const float *v = block_of(run, c, at->strip, at->block);
+        for (int i = 0; i < c->chunks; i++) *table++ = v + (size_t)i * c->chunk;
+    }
+    table[0] = table[1] = table[-1]; /* for looking ahead in a table of one */
+}
+
+/* One panel of channels out for a few blocks: products of every point, then pixels. */
+static void panel_of_blocks(const es_native_run *run, const es_stage *s, const place *at, int count,
+                            const float *const *tables, int channel, const float *u, int width,
+                            float *products) {
+    const es_native_kernels *kernels = run->plan->kernels;
+    const int points = es_native_shape_geometry(s->shape).points;
+    const size_t block = (size_t)s->grid.block;
+    const size_t step = block * ES_NATIVE_LANES; /* from point to point of v */
+    const size_t m_point = block * (size_t)width + ES_NATIVE_LANES;
+    const size_t u_point = (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
+    const size_t table = (size_t)s->chunks + 2;
+    es_native_multiply multiply =
+        width == kernels->panel ? kernels->multiply_panel : kernels->multiply_lanes;
+    for (int point = 0; point < points; point++, u += u_point) {
+        for (int i = 0; i < count; i++) {
+            bool last = i + 1 == count;
+            es_native_ahead ahead = {
+                .v = tables + (last ? 0 : (size_t)(i + 1) * table),
+                .offset = step * (size_t)(last && point + 1 < points ? point + 1 : point),
+                .u = u + u_point * (size_t)(count - 1 + i) / (size_t)count + 2 * (size_t)width,
+                .share = count};
+            multiply(tables + (size_t)i * table, step * (size_t)point, at[i].tiles, u, s->chunks,
+                     products + ((size_t)i * (size_t)points + (size_t)point) * m_point, &ahead);
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        const float *m = products + (size_t)i * (size_t)points * m_point;
+        for (int t = 0; t < at[i].tiles; t++) {
+            int tile = at[i].first + t, ty = at[i].strip * s->grid.rows + tile / s->grid.across;
+            store_tile(run, s, ty, tile % s->grid.across, channel, width,
+                       m + (size_t)t * (size_t)width, m_point);
+        }
+    }
+}
+
+static void convolve(const es_native_run *run, const es_task *task, int member) {
+    const es_native_plan *p = run->plan;
+    const es_stage *s = &p->stages[task->stage];
+    const es_native_scratch scratch = es_native_scratch_of(run, member);
+    int64_t all = 0;
+    for (int strip = task->from; strip < task->to; strip++) all += es_strip_blocks(&s->grid, strip);
+    int begin = (int)(all * member / p->members), end = (int)(all * (member + 1) / p->members);
+    const int points = es_native_shape_geometry(s->shape).points;
+    int most = es_pass_blocks(&s->grid);
+    const float *tables[MOST_BLOCKS + MOST_CHUNKS];
+    if (most > MOST_BLOCKS) most = MOST_BLOCKS;
+    if (most > (MOST_BLOCKS + MOST_CHUNKS) / (s->chunks + 2))
+        most = (MOST_BLOCKS + MOST_CHUNKS) / (s->chunks + 2);
+    int passes = (end - begin + most - 1) / most; /* of nearly one size */
+    for (int pass = 0, done = begin; pass < passes; pass++) {
+        place at[MOST_BLOCKS];
+        int count = (end - done + passes - pass - 1) / (passes - pass);
+        for (int i = 0; i < count; i++) {
+            at[i] = place_of(&s->grid, task->from, done + i);
+            chunk_table(run, s, &at[i], tables + (size_t)i * ((size_t)s->chunks + 2));
+        }
+        transform_blocks(run, task, s, at, count, scratch.patch);
+        const float *u = run->weights + s->weights;
+        for (int channel = 0; channel < s->width_out;) {
+            int width =
+                s->width_out - channel < p->kernels->panel ? ES_NATIVE_LANES : p->kernels->panel;
+            panel_of_blocks(run, s, at, count, tables, channel, u, width, scratch.products);
+            u += (size_t)points * (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
+            channel += width;
+        }
+        done += count;
+    }
+}
+
+/* ---- Rows from and to the caller ----------------------------------------------------------- */
+
+static void put(es_native_format format, char *pixel, int channel, float x) {
+    uint16_t *half = (uint16_t *)(void *)pixel;
+    if (format == ES_NATIVE_F16)
+        half[channel] = es_f32_to_f16(x);
+    else if (format == ES_NATIVE_BF16)
+        half[channel] = es_f32_to_bf16(x);
+    else
+        ((float *)(void *)pixel)[channel] = x;
+}
+
+/* One row of the sheet takes `factor` rows of the picture where pixels are unshuffled. */
+static void read_row(const es_native_run *run, const es_stage *s, int y, float *staging) {
+    const es_sheet *sheet = &run->plan->sheets[s->output];
+    const int f = s->op->kind == ES_OP_UNSHUFFLE ? s->op->factor : 1;
+    const size_t wide = (size_t)s->width * (size_t)f, plane = wide * (size_t)f;
+    run->io->read(run->io->context, y * f, f, staging, plane, wide);
+    char *row = es_sheet_row(run, sheet, y);
+    memset(row, 0, sheet->stride);
+    for (int c = 0; c < sheet->channels; c++) {
+        int sub = c % (f * f);
+        const float *in =
+            staging + (size_t)(c / (f * f)) * plane + (size_t)(sub / f) * wide + (size_t)(sub % f);
+        for (int x = 0; x < s->width; x++)
+            put(sheet->format, row + (size_t)x * sheet->pixel, c, in[(size_t)x * (size_t)f]);
+    }
+}
+
+static void write_row(const es_native_run *run, const es_stage *s, int y, float *staging) {
+    const es_sheet *sheet = &run->plan->sheets[s->inputs[0]];
+    const float *row = (const float *)(const void *)es_sheet_row(run, sheet, y);
+    for (int c = 0; c < sheet->channels; c++)
+        for (int x = 0; x < s->width; x++)
+            staging[(size_t)c * (size_t)s->width + (size_t)x] =
+                row[(size_t)x * (size_t)sheet->padded + (size_t)c];
+    run->io->write(run->io->context, y, 1, staging, (size_t)s->width, (size_t)s->width);
+}
+
+void es_native_do(const es_native_run *run, const es_task *task, int member) {
+    const es_native_plan *p = run->plan;
+    const es_stage *s = &p->stages[task->stage];
+    if (s->kind == ES_STAGE_CONV) {
+        convolve(run, task, member);
+        return;
+    }
+    float *staging = es_native_scratch_of(run, member).staging;
+    int64_t rows = task->to - task->from;
+    int begin = task->from + (int)(rows * member / p->members);
+    int end = task->from + (int)(rows * (member + 1) / p->members);
+    for (int y = begin; y < end; y++) {
+        if (s->kind == ES_STAGE_READ)
+            read_row(run, s, y, staging);
+        else
+            write_row(run, s, y, staging);
+    }
+}

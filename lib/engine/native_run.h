@@ -1,0 +1,41 @@
+/* One run of the native engine: a plan, its arena, and where pixels come from and go to. */
+#ifndef ES_ENGINE_NATIVE_RUN_H
+#define ES_ENGINE_NATIVE_RUN_H
+
+#include "engine/native_plan.h"
+
+typedef struct es_native_run {
+    const es_native_plan *plan;
+    const es_context *context;
+    const es_io *io;
+    char *arena;
+    const float *weights; /* of the group under way */
+} es_native_run;
+
+/* A member's own part of the arena. */
+typedef struct es_native_scratch {
+    float *products;
+    char *patch;
+    float *staging;
+} es_native_scratch;
+
+static inline es_native_scratch es_native_scratch_of(const es_native_run *run, int member) {
+    const es_native_plan *p = run->plan;
+    char *base = run->arena + p->thread_offset + p->thread_bytes * (size_t)member;
+    size_t products = (p->products * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+    size_t patch = (p->patch + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+    return (es_native_scratch){(float *)(void *)base, base + products,
+                               (float *)(void *)(base + products + patch)};
+}
+
+static inline char *es_sheet_row(const es_native_run *run, const es_sheet *s, int y) {
+    return run->arena + s->offset + (size_t)(y % s->rows) * s->stride;
+}
+
+/* A member's share of one task. */
+void es_native_do(const es_native_run *run, const es_task *task, int member);
+
+/* A member's share of a group's weights, in the kernels' form, to `out`. */
+void es_native_weights_make(const es_native_run *run, int group, float *out, int member);
+
+#endif

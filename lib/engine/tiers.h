@@ -1,0 +1,11 @@
+/* The instruction sets that the native kernels were built for, and which of them this CPU has. */
+#ifndef ES_ENGINE_TIERS_H
+#define ES_ENGINE_TIERS_H
+
+#include "esrgan.h"
+#include "native.h"
+
+/* Kernels of the tier called `isa`, or of the best for NULL; NULL and *why where there is none. */
+const es_native_kernels *es_tier_kernels(const char *isa, const char **why);
+
+#endif
