@@ -54,6 +54,27 @@ is "$($PNG size x2.png)" "46x34 3 8"
 expect 0 "$ESRGAN" upscale -q -m "$GOLDEN/x2plus.pth" -t 7 --tile-pad 64 in/a.png -o x2tiles.png
 expect 0 $PNG same x2tiles.png x2.png 1
 
+# Half precision that overflows is repeated with FP32, and said.
+python3 - "$MODEL" <<'END'
+import struct, sys, zipfile
+# The first convolution's weights a million times as large: too much for binary16, not for FP32.
+source = zipfile.ZipFile(sys.argv[1])
+with zipfile.ZipFile("loud.pth", "w") as target:
+    for entry in source.infolist():
+        data = source.read(entry)
+        if entry.filename.endswith("/data/0"):
+            numbers = struct.unpack("<%df" % (len(data) // 4), data)
+            data = struct.pack("<%df" % len(numbers), *(1e6 * n for n in numbers))
+        target.writestr(entry.filename, data)
+END
+expect 0 "$ESRGAN" upscale -m loud.pth in/a.png -o loud32.png
+expect 0 "$ESRGAN" upscale -m loud.pth -p fp16 in/a.png -o loud16.png
+said 'warning: in/a.png: the result holds NaN or Inf at this precision: repeated with fp32'
+same loud32.png loud16.png
+expect 0 "$ESRGAN" upscale -q -m loud.pth -p fp16 -t 9 --json in/a.png -o loud16.png
+is "$(json 'j["files"][0]["repeated_fp32"]')" True
+is "$(grep -c repeated stderr)" 1 "one warning a picture"
+
 # Other factors than the model's.
 for s in "0.5 12x9" "1 23x17" "2 46x34" "3.5 81x60" "4 92x68" "5 115x85"; do
     set -- $s

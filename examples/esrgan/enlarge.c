@@ -11,6 +11,10 @@
 
 bool enlarger_open(enlarger *e) {
     esrgan_error error;
+    const char *limit = getenv("ESRGAN_MAX_MEMORY");
+    /* Here the pictures count too, so the library's own reading of it is not enough.  What it
+     * cannot read, it complains about. */
+    if (!e->run.max_memory && limit) parse_bytes(limit, &e->run.max_memory);
     e->info.size = sizeof e->info;
     if (esrgan_model_get_info(e->model, &e->info, &error) != ESRGAN_OK) {
         complain("%s", error.message);

@@ -21,6 +21,8 @@
 #include <stb/stb_image.h>
 #pragma GCC diagnostic pop
 
+enum { PIXELS_A_BYTE = 4096 };
+
 bool stb_decode(const uint8_t *data, size_t size, const char *name, picture *out) {
     int width, height, channels;
     if (size > INT_MAX || !stbi_info_from_memory(data, (int)size, &width, &height, &channels)) {
@@ -30,6 +32,12 @@ bool stb_decode(const uint8_t *data, size_t size, const char *name, picture *out
     }
     if ((int64_t)width * height > PICTURE_MAX_PIXELS) {
         complain("%s: %dx%d pixels are more than can be read", name, width, height);
+        return false;
+    }
+    /* None of these formats packs more than some thousand pixels into a byte. */
+    if ((int64_t)width * height / PIXELS_A_BYTE > (int64_t)size) {
+        complain("%s: damaged picture: %zu bytes cannot hold %dx%d pixels", name, size, width,
+                 height);
         return false;
     }
     bool deep = stbi_is_16_bit_from_memory(data, (int)size);
