@@ -1,5 +1,6 @@
 #include "base/dtype.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static const struct {
@@ -28,13 +29,17 @@ static float float_of(uint32_t u) {
     return f;
 }
 
-/* Without branches, so that loops over it become vector code: the multiplication moves the exponent
- * to its place and makes denormals of binary16 normal, both exactly. */
+/* The two below have no branches, so that loops over them become vector code, and no arithmetic on
+ * denormals, which is slow. */
 static inline float half_to_float(uint16_t h) {
-    uint32_t magnitude = h & 0x7fffu, sign = (uint32_t)(h & 0x8000u) << 16;
-    uint32_t u = bits_of(float_of(magnitude << 13) * 0x1p112f);
-    u |= magnitude >= 0x7c00u ? 0x7f800000u : 0; /* Inf, NaN */
-    u |= magnitude > 0x7c00u ? 0x400000u : 0;    /* a signalling NaN becomes quiet */
+    uint32_t m = (uint32_t)(h & 0x7fffu) << 13, sign = (uint32_t)(h & 0x8000u) << 16;
+    /* A denormal is fraction * 2^-24: with the exponent of 2^-14 it is too large by just that. */
+    uint32_t denormal = bits_of(float_of(m + 0x38800000u) - 0x1p-14f);
+    /* Masks: with ?: compilers would branch. */
+    uint32_t small = 0u - (m < 0x800000u), huge = 0u - (m >= 0xf800000u);
+    uint32_t nan = 0u - (m > 0xf800000u);
+    uint32_t u = (denormal & small) | ((m + 0x38000000u) & ~small);
+    u |= (huge & 0x7f800000u) | (nan & 0x400000u); /* a signalling NaN becomes quiet */
     return float_of(sign | u);
 }
 
@@ -43,15 +48,15 @@ float es_f16_to_f32(uint16_t h) { return half_to_float(h); }
 uint16_t es_f32_to_f16(float f) {
     uint32_t u = bits_of(f), sign = u >> 16 & 0x8000u;
     u &= 0x7fffffffu;
-    if (u > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | (u >> 13 & 0x3ffu));
-    if (u >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and above round to Inf */
-    if (u < 0x38800000u) {
-        /* Below 2^-14 the result is a multiple of 2^-24, which is what the last bit of 0.5 stands
-         * for: adding 0.5 lets the hardware round to nearest even there. */
-        return (uint16_t)(sign | (bits_of(float_of(u) + 0.5f) - 0x3f000000u));
-    }
-    u += 0xfffu + (u >> 13 & 1u); /* nearest, ties to even; a carry moves on into the exponent */
-    return (uint16_t)(sign | (u - 0x38000000u) >> 13);
+    /* Nearest, ties to even; a carry moves on into the exponent. */
+    uint32_t h = (u + 0xfffu + (u >> 13 & 1u) - 0x38000000u) >> 13;
+    /* Below 2^-14 the result is a multiple of 2^-24, which is what the last bit of 0.5 stands for:
+     * adding 0.5 lets the hardware round to nearest even there. */
+    uint32_t denormal = bits_of(float_of(u) + 0.5f) - 0x3f000000u;
+    h = u < 0x38800000u ? denormal : h;
+    h = u >= 0x477ff000u ? 0x7c00u : h; /* 65520 and above round to Inf */
+    h = u > 0x7f800000u ? 0x7e00u | (u >> 13 & 0x3ffu) : h;
+    return (uint16_t)(sign | h);
 }
 
 static inline float bfloat_to_float(uint16_t h) {
@@ -93,31 +98,48 @@ double es_dtype_get(const void *data, es_dtype type, size_t index) {
     return 0.0;
 }
 
+static float from_half(uint16_t h, bool brain) {
+    return brain ? bfloat_to_float(h) : half_to_float(h);
+}
+
+/* Blocks of constant size are what compilers make vectors of. */
+#define BLOCK 16
+
+static size_t read_blocks(const uint8_t *p, bool brain, size_t count, float *out) {
+    size_t done = 0;
+    for (; done + BLOCK <= count; done += BLOCK) {
+        uint16_t in[BLOCK];
+        float converted[BLOCK];
+        memcpy(in, p + 2 * done, sizeof in);
+        if (brain) {
+            for (size_t i = 0; i < BLOCK; i++) converted[i] = bfloat_to_float(in[i]);
+        } else {
+            for (size_t i = 0; i < BLOCK; i++) converted[i] = half_to_float(in[i]);
+        }
+        memcpy(out + done, converted, sizeof converted);
+    }
+    return done;
+}
+
+static void read_halves(const uint8_t *p, bool brain, size_t stride, size_t count, float *out) {
+    size_t done = stride == 1 ? read_blocks(p, brain, count, out) : 0;
+    for (; done < count; done++) {
+        uint16_t half;
+        memcpy(&half, p + 2 * done * stride, sizeof half);
+        out[done] = from_half(half, brain);
+    }
+}
+
 void es_dtype_read_f32(const void *data, es_dtype type, size_t stride, size_t count, float *out) {
     const uint8_t *p = data;
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    uint16_t half;
-    switch (type) { /* the types that weights have: fast */
-    case ES_F32:
-        if (stride == 1) {
-            memcpy(out, p, count * sizeof *out);
-            return;
-        }
-        for (size_t i = 0; i < count; i++) memcpy(&out[i], p + 4 * i * stride, sizeof *out);
+    if (type == ES_F32 && stride == 1) {
+        if (count > 0) memcpy(out, p, count * sizeof *out);
         return;
-    case ES_F16:
-        for (size_t i = 0; i < count; i++) {
-            memcpy(&half, p + 2 * i * stride, sizeof half);
-            out[i] = half_to_float(half);
-        }
+    }
+    if (type == ES_F16 || type == ES_BF16) {
+        read_halves(p, type == ES_BF16, stride, count, out);
         return;
-    case ES_BF16:
-        for (size_t i = 0; i < count; i++) {
-            memcpy(&half, p + 2 * i * stride, sizeof half);
-            out[i] = bfloat_to_float(half);
-        }
-        return;
-    default: break;
     }
 #endif
     for (size_t i = 0; i < count; i++) out[i] = (float)es_dtype_get(p, type, i * stride);

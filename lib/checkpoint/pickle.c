@@ -55,7 +55,7 @@ static esrgan_status corrupt(machine *m, const char *what) {
 
 static esrgan_status push(machine *m, es_value value) {
     esrgan_status status =
-        es_source_grow(m->s, (void **)&m->stack, &m->stack_capacity, m->depth, m->depth + 1,
+        es_source_grow(m->s, &m->stack, &m->stack_capacity, m->depth, m->depth + 1,
                        sizeof *m->stack, MAX_STACK, "values on the stack of a pickle");
     if (status == ESRGAN_OK) m->stack[m->depth++] = value;
     return status;
@@ -63,9 +63,8 @@ static esrgan_status push(machine *m, es_value value) {
 
 static esrgan_status add_node(machine *m, es_node node, es_value *value) {
     es_pickle *p = m->p;
-    esrgan_status status =
-        es_source_grow(m->s, (void **)&p->nodes, &p->capacity, p->count, p->count + 1,
-                       sizeof *p->nodes, MAX_NODES, "values in a pickle");
+    esrgan_status status = es_source_grow(m->s, &p->nodes, &p->capacity, p->count, p->count + 1,
+                                          sizeof *p->nodes, MAX_NODES, "values in a pickle");
     if (status != ESRGAN_OK) return status;
     *value = (es_value)p->count;
     p->nodes[p->count++] = node;
@@ -105,7 +104,7 @@ static esrgan_status append(machine *m, es_value target, const es_value *values,
         bool last = node->first + (size_t)node->capacity == p->item_count && node->capacity > 0;
         size_t first = last ? node->first : p->item_count;
         esrgan_status status =
-            es_source_grow(m->s, (void **)&p->items, &p->item_capacity, p->item_count, first + room,
+            es_source_grow(m->s, &p->items, &p->item_capacity, p->item_count, first + room,
                            sizeof *p->items, MAX_ITEMS, "items in the containers of a pickle");
         if (status != ESRGAN_OK) return status;
         if (!last && node->count > 0) {
@@ -327,8 +326,8 @@ static esrgan_status op_string(machine *m, const argument *arg) {
 static esrgan_status op_mark(machine *m, const argument *arg) {
     (void)arg;
     esrgan_status status =
-        es_source_grow(m->s, (void **)&m->marks, &m->mark_capacity, m->mark_count,
-                       m->mark_count + 1, sizeof *m->marks, MAX_MARKS, "nested marks in a pickle");
+        es_source_grow(m->s, &m->marks, &m->mark_capacity, m->mark_count, m->mark_count + 1,
+                       sizeof *m->marks, MAX_MARKS, "nested marks in a pickle");
     if (status == ESRGAN_OK) m->marks[m->mark_count++] = m->depth;
     return status;
 }
@@ -360,8 +359,8 @@ static esrgan_status put(machine *m, uint64_t index) {
     if (index > m->start) return corrupt(m, "a memo number that no pickler writes");
     size_t had = m->memo_capacity;
     esrgan_status status =
-        es_source_grow(m->s, (void **)&m->memo, &m->memo_capacity, had, (size_t)index + 1,
-                       sizeof *m->memo, MAX_PICKLE, "numbers in the memo of a pickle");
+        es_source_grow(m->s, &m->memo, &m->memo_capacity, had, (size_t)index + 1, sizeof *m->memo,
+                       MAX_PICKLE, "numbers in the memo of a pickle");
     if (status != ESRGAN_OK) return status;
     memset(m->memo + had, 0, (m->memo_capacity - had) * sizeof *m->memo);
     m->memo[index] = m->stack[m->depth - 1] + 1;

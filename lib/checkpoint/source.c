@@ -28,7 +28,7 @@ esrgan_status es_source_no_memory(const es_source *s) {
                           (unsigned long long)s->meter->limit);
 }
 
-esrgan_status es_source_grow(const es_source *s, void **array, size_t *capacity, size_t count,
+esrgan_status es_source_grow(const es_source *s, void *array, size_t *capacity, size_t count,
                              size_t need, size_t element, size_t limit, const char *what) {
     if (need <= *capacity) return ESRGAN_OK;
     if (need > limit) {
@@ -40,9 +40,11 @@ esrgan_status es_source_grow(const es_source *s, void **array, size_t *capacity,
     uint8_t *larger =
         es_mul(wanted, element, &bytes) ? es_alloc(&s->meter->allocator, bytes) : NULL;
     if (larger == NULL) return es_source_no_memory(s);
-    if (count > 0) memcpy(larger, *array, count * element);
-    es_free(&s->meter->allocator, *array, *capacity * element);
-    *array = larger;
+    void *old; /* copied: `array` points to a pointer of any type */
+    memcpy(&old, array, sizeof old);
+    if (count > 0) memcpy(larger, old, count * element);
+    es_free(&s->meter->allocator, old, *capacity * element);
+    memcpy(array, &larger, sizeof larger);
     *capacity = wanted;
     return ESRGAN_OK;
 }

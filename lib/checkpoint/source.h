@@ -19,9 +19,9 @@ esrgan_status es_source_fail(const es_source *s, esrgan_status status, const cha
 /* After an allocation that failed: ESRGAN_E_LIMIT where max_bytes refused it, else E_MEMORY. */
 esrgan_status es_source_no_memory(const es_source *s);
 
-/* Makes room for `need` elements in a growing array, keeping `count`.  `what` and `limit` word the
- * refusal (ESRGAN_E_LIMIT). */
-esrgan_status es_source_grow(const es_source *s, void **array, size_t *capacity, size_t count,
+/* Makes room for `need` elements in a growing array, keeping `count`; `array` is the address of its
+ * pointer.  `what` and `limit` word the refusal (ESRGAN_E_LIMIT). */
+esrgan_status es_source_grow(const es_source *s, void *array, size_t *capacity, size_t count,
                              size_t need, size_t element, size_t limit, const char *what);
 
 /* Precision and argument for "%.*s" of bytes out of a file, cut to what a message can bear. */
