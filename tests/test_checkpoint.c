@@ -414,6 +414,38 @@ static void wrappers_are_preferred_in_order(void **state) {
     forge_free(&file);
 }
 
+/* {"model": {"params": .., "params_ema": ..}} */
+static void wrappers_inside_wrappers(void **state) {
+    (void)state;
+    static const struct {
+        const char *asked, *got;
+        int64_t numel;
+    } cases[] = {{NULL, "model.params_ema", 2},
+                 {"params", "model.params", 1},
+                 {"params_ema", "model.params_ema", 2},
+                 {"model", "model.params_ema", 2}};
+    forge pickle = {0}, file = {0};
+    FORGE(&pickle, "}U\5model}(");
+    for (int64_t i = 1; i <= 2; i++) {
+        forge_text(&pickle, i == 1 ? "params" : "params_ema");
+        FORGE(&pickle, "}");
+        forge_text(&pickle, "weight");
+        forge_tensor_v2(&pickle,
+                        &(forge_tensor){.numel = 20, .ndim = 1, .shape = {i}, .stride = {1}});
+        FORGE(&pickle, "s");
+    }
+    FORGE(&pickle, "us.");
+    forge_checkpoint(&file, &pickle, 20, false);
+    for (size_t i = 0; i < 4; i++) {
+        expect_wrapper(&file, cases[i].asked, cases[i].got, cases[i].numel);
+    }
+    const es_checkpoint_options options = {.wrapper = "net"};
+    expect_refused(&file, &options, ESRGAN_E_NOT_FOUND,
+                   "has no dictionary 'net'; dictionaries present: params, params_ema");
+    forge_free(&pickle);
+    forge_free(&file);
+}
+
 static forge pickle_only(const char *opcodes, size_t size) {
     forge pickle = {0}, file = {0};
     forge_bytes(&pickle, opcodes, size);
@@ -844,6 +876,7 @@ int main(void) {
         cmocka_unit_test(calls_of_torch),
         cmocka_unit_test(parameters_in_parameters),
         cmocka_unit_test(wrappers_are_preferred_in_order),
+        cmocka_unit_test(wrappers_inside_wrappers),
         cmocka_unit_test(other_roots_are_named),
         cmocka_unit_test(prefixes_are_stripped),
         cmocka_unit_test(other_archives_are_named),

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How many dictionaries that hold nothing but one dictionary are gone through. */
+/* How many dictionaries inside one another are gone through. */
 #define MAX_UNWRAPPED 32
 
 static const char *const wrappers[] = {"params_ema", "params-ema", "params", "model_state_dict",
@@ -45,34 +45,45 @@ static esrgan_status no_wrapper(const es_container *c, const es_node *root, cons
                           "has no dictionary '%s'; dictionaries present: %s", wrapper, present);
 }
 
+/* The dictionary to go on with inside `dict`, and its key: the one asked for, else the preferred
+ * one, else the only one.  NULL where there is none. */
+static const es_node *inner_dictionary(const es_pickle *p, const es_node *dict, const char *asked,
+                                       const uint8_t **key, size_t *size) {
+    const char *const *names = asked != NULL ? &asked : wrappers;
+    size_t count = asked != NULL ? 1 : sizeof wrappers / sizeof wrappers[0];
+    for (size_t i = 0; i < count; i++) {
+        const es_node *inner = es_pickle_lookup(p, dict, names[i]);
+        if (inner == NULL || inner->kind != ES_NODE_DICT) continue;
+        *key = (const uint8_t *)names[i];
+        *size = strlen(names[i]);
+        return inner;
+    }
+    if (dict->count != 2 || es_pickle_item(p, dict, 1)->kind != ES_NODE_DICT) return NULL;
+    const es_node *name = es_pickle_item(p, dict, 0);
+    *key = name->kind == ES_NODE_TEXT ? name->bytes : (const uint8_t *)"?";
+    *size = name->kind == ES_NODE_TEXT ? name->size : 1;
+    return es_pickle_item(p, dict, 1);
+}
+
 /* Goes from the root to the dictionary that holds the tensors. */
 static esrgan_status unwrap(es_state_dict *d, const es_container *c, const char *wrapper,
-                            const es_node **out) {
-    const es_pickle *p = &c->pickle;
-    const es_node *dict = *out, *inner = NULL;
-    const char *const *candidates = wrapper != NULL ? &wrapper : wrappers;
-    size_t count = wrapper != NULL ? 1 : sizeof wrappers / sizeof wrappers[0];
-    for (size_t i = 0; i < count; i++) {
-        inner = es_pickle_lookup(p, dict, candidates[i]);
-        if (inner == NULL || inner->kind != ES_NODE_DICT) continue;
-        add_wrapper(d, candidates[i], strlen(candidates[i]));
-        dict = inner;
-        break;
-    }
-    if (wrapper != NULL && dict == *out) return no_wrapper(c, dict, wrapper);
-    for (int depth = 0; dict->count == 2; depth++) {
-        const es_node *key = es_pickle_item(p, dict, 0);
-        inner = es_pickle_item(p, dict, 1);
-        if (inner->kind != ES_NODE_DICT) break;
+                            const es_node **dict) {
+    for (int depth = 0;; depth++) {
+        const uint8_t *key;
+        size_t size;
+        const es_node *inner = inner_dictionary(&c->pickle, *dict, wrapper, &key, &size);
+        if (inner == NULL) break;
         if (depth == MAX_UNWRAPPED) {
             return es_source_fail(&c->source, ESRGAN_E_LIMIT,
                                   "more than %d dictionaries inside one another", MAX_UNWRAPPED);
         }
-        if (key->kind == ES_NODE_TEXT) add_wrapper(d, key->bytes, key->size);
-        dict = inner;
+        if (wrapper != NULL && es_compare_bytes(key, size, wrapper, strlen(wrapper)) == 0) {
+            wrapper = NULL; /* found */
+        }
+        add_wrapper(d, key, size);
+        *dict = inner;
     }
-    *out = dict;
-    return ESRGAN_OK;
+    return wrapper != NULL ? no_wrapper(c, *dict, wrapper) : ESRGAN_OK;
 }
 
 static esrgan_status check_root(const es_container *c, const es_node *root) {
