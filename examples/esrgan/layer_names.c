@@ -105,6 +105,10 @@ static void dense_name(const char *block, const char *dense, const char *rest, b
     if (sscanf(rest, ".conv%c%n", &k, &end) == 1 && k >= '1' && k <= '5' &&
         strncmp(rest, ".conv1x1", 8)) {
         const char *after = rest + end;
+        if (!strncmp(after, ".0", 2)) { /* the convolution within such a module, perhaps ".0.act" */
+            sequential = false;
+            after += 2;
+        }
         bool act = !strcmp(after, ".act") || !strcmp(after, ".1") || (sequential && !*after);
         if (k != '5') tail = act ? ".act" : ".pre";
         snprintf(name, LAYER_NAME_SIZE, "body.%.12s.rdb%.12s.conv%c%s", block, dense, k, tail);
@@ -133,7 +137,11 @@ static bool block_name(const char *path, bool sequential, char *name) {
 static bool old_name(int index, const char *rest, int up_stages, char *name) {
     if (index == 0) return strcpy(name, "conv_first"), true;
     if (index == 1 && !*rest) return strcpy(name, "trunk_sum"), true;
-    if (up_stages < 0 || *rest) return false;
+    if (!strcmp(rest, ".act"))
+        index++;
+    else if (*rest && strcmp(rest, ".pre") != 0)
+        return false;
+    if (up_stages < 0) return false;
     int past = index - 2 - 3 * up_stages; /* 0 hr, 1 its activation, 2 last */
     if (past < 0) {
         int n = (index - 2) / 3 + 1, part = (index - 2) % 3;

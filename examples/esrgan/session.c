@@ -11,7 +11,8 @@
 
 #define DEFAULT_MODEL "esrgan-small-x4"
 
-static const char *const PRECISIONS[] = {"fp32", "fp16", "bf16", "fp64", NULL};
+/* In the order of esrgan_precision; the last is another word for the one before. */
+static const char *const PRECISIONS[] = {"fp32", "fp16", "bf16", "fp64", "f64", NULL};
 static const char *const BACKENDS[] = {"auto", "reference", "openblas", "native", NULL};
 
 const option MODEL_OPTIONS[] = {
@@ -172,7 +173,9 @@ esrgan_model *model_open(const model_settings *settings, char **path) {
 
 void run_options(const run_settings *settings, esrgan_session_options *options) {
     esrgan_session_options_init(options);
-    options->precision = (esrgan_precision)settings->precision;
+    options->precision = settings->precision > ESRGAN_FP64
+                             ? ESRGAN_FP64
+                             : (esrgan_precision)settings->precision;
     options->backend = (esrgan_backend)settings->backend;
     options->isa = settings->isa;
     options->threads = settings->threads;
