@@ -137,7 +137,7 @@ $(BUILD)/tests/%: $(OBJ)/tests/%.o $(TEST_LIB_OBJ) $(STATIC)
 DEPS     = gcc g++ make pkg-config libopenblas-dev zlib1g-dev libcmocka-dev libstb-dev libpng-dev \
            libjpeg62-turbo-dev libwebp-dev libtiff-dev clang clang-format libclang-rt-14-dev valgrind cmake \
            python3 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-DEPS_DEV = python3-torch python3-numpy python3-pil python3-matplotlib nodejs npm
+DEPS_DEV = python3-torch python3-numpy python3-pil python3-matplotlib nodejs npm chromium
 SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
 APT      = DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq -o Dpkg::Use-Pty=0
 define install_missing
