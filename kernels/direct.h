@@ -67,11 +67,13 @@ typedef struct es_direct_kernels {
     void (*gather)(const float *planes, size_t plane_stride, int channels, int count,
                    uint16_t *lines);
     /*
-     * One output channel's weights of one input plane: weight[c * taps + t], c < channels, rounded
-     * into packed[(t * 2 + half) * 512 + (c / 2) * 32 + (o % 16) * 2 + c % 2], half = o / 16, for an
-     * output channel o < ES_DIRECT_LANES and at most 9 taps.  Channels from `channels` on get zeros.
+     * Weights of one half of the output channels and one input plane: output channel o's weight of
+     * input channel c at tap t is weight[o * stride + c * taps + t], o < outputs <= 16, channels <=
+     * 32, taps <= 9.  Rounded, it goes to packed[t * ES_DIRECT_PANEL + (c / 2) * 32 + o * 2 + c % 2];
+     * what no weight goes to is set to zero.
      */
-    void (*pack)(const float *weight, int channels, int taps, int o, uint16_t *packed);
+    void (*pack)(const float *weight, size_t stride, int outputs, int channels, int taps,
+                 uint16_t *packed);
 } es_direct_kernels;
 
 /* Tiers of this build, best first, ended by NULL; "direct_scalar" is the last, runs everywhere and

@@ -325,29 +325,36 @@ static void gathering(void **state) {
             }
 }
 
+static void check_pack(const es_direct_kernels *k, int outputs, int channels, int taps) {
+    size_t stride = (size_t)(channels * taps) + next() % 40;
+    size_t floats = stride * (size_t)(outputs - 1) + (size_t)(channels * taps);
+    size_t pad = (16 - floats % 16) % 16, size = (size_t)taps * ES_DIRECT_PANEL;
+    guarded weight = guard((floats + pad) * sizeof(float), false);
+    guarded got = guard(size * 2, channels % 2);
+    uint16_t *want = malloc(size * 2);
+    assert_non_null(want);
+    float *in = (float *)weight.data + pad; /* ends at the guard */
+    for (size_t i = 0; i < floats; i++) in[i] = uniform();
+    memset(want, 0xff, size * 2);
+    /* One half is written and the other left alone. */
+    es_direct_scalar.pack(in, stride, outputs, channels, taps, want);
+    k->pack(in, stride, outputs, channels, taps, got.data);
+    assert_memory_equal(got.data, want, size * 2);
+    free(want);
+    unguard(&weight);
+    unguard(&got);
+}
+
 static void packing(void **state) {
     (void)state;
     static const int taps[] = {1, 2, 4, 6, 9};
     for (int t = 0, tested = find_tiers(); t < tested; t++)
         for (int n = 0; n < 5; n++)
-            for (int channels = 0; channels <= ES_DIRECT_LANES; channels++) {
-                size_t floats = (size_t)(channels * taps[n]), pad = (16 - floats % 16) % 16;
-                size_t size = (size_t)taps[n] * ES_DIRECT_PANEL;
-                guarded weight = guard((floats + pad) * sizeof(float) + 64, false);
-                guarded got = guard(size * 2, channels % 2);
-                uint16_t *want = malloc(size * 2);
-                assert_non_null(want);
-                float *in = (float *)weight.data + pad + 16;
-                for (size_t i = 0; i < floats; i++) in[i] = uniform();
-                memset(want, 0xff, size * 2);
-                int o = (int)(next() % ES_DIRECT_LANES);
-                es_direct_scalar.pack(channels ? in : NULL, channels, taps[n], o, want);
-                tiers[t]->pack(channels ? in : NULL, channels, taps[n], o, got.data);
-                assert_memory_equal(got.data, want, size * 2);
-                free(want);
-                unguard(&weight);
-                unguard(&got);
-            }
+            for (int channels = 1; channels <= ES_DIRECT_LANES; channels++)
+                check_pack(tiers[t], 1 + (int)(next() % ES_DIRECT_HALF), channels, taps[n]);
+    for (int t = 0, tested = find_tiers(); t < tested; t++)
+        for (int outputs = 1; outputs <= ES_DIRECT_HALF; outputs++)
+            check_pack(tiers[t], outputs, ES_DIRECT_LANES, 9);
 }
 
 /* The last tier is the one that runs everywhere, and what pays can run. */

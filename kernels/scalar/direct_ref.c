@@ -72,12 +72,15 @@ static void gather(const float *planes, size_t plane_stride, int channels, int c
                 c < channels ? narrow(planes[(size_t)c * plane_stride + (size_t)p]) : 0;
 }
 
-static void pack(const float *weight, int channels, int taps, int o, uint16_t *packed) {
-    packed += o / ES_DIRECT_HALF * (ES_DIRECT_PANEL / 2) + o % ES_DIRECT_HALF * 2;
-    for (int c = 0; c < ES_DIRECT_LANES; c++)
-        for (int t = 0; t < taps; t++)
-            packed[t * ES_DIRECT_PANEL + c / 2 * ES_DIRECT_LANES + c % 2] =
-                c < channels ? narrow(weight[c * taps + t]) : 0;
+static void pack(const float *weight, size_t stride, int outputs, int channels, int taps,
+                 uint16_t *packed) {
+    for (int t = 0; t < taps; t++, packed += ES_DIRECT_PANEL)
+        for (int c = 0; c < ES_DIRECT_LANES; c++)
+            for (int o = 0; o < ES_DIRECT_HALF; o++)
+                packed[c / 2 * ES_DIRECT_LANES + o * 2 + c % 2] =
+                    o < outputs && c < channels
+                        ? narrow(weight[(size_t)o * stride + (size_t)(c * taps + t)])
+                        : 0;
 }
 
 const es_direct_kernels es_direct_scalar = {.tier = "direct_scalar",

@@ -27,11 +27,6 @@ static void begin(void) { _tile_loadconfig(&shape); }
 
 static void end(void) { _tile_release(); }
 
-ES_INLINE void prefetch_lines(const uint16_t *p, int count) {
-    for (int i = 0; i < count; i++)
-        _mm_prefetch((const char *)(p + i * ES_DIRECT_LANES), _MM_HINT_T0);
-}
-
 /* One tap of one input plane, all positions. */
 ES_INLINE void step(const uint16_t *x, const uint16_t *w, int halves) {
     _tile_loadd(W, w, LINE);
@@ -79,9 +74,7 @@ ES_INLINE void run(const es_direct_product *p, float *sums, const es_direct_fini
     for (int chunk = 0; chunk < p->chunks; chunk++)
         for (int i = 0; i < p->kh; i++) {
             const uint16_t *x = p->rows[i] + (size_t)chunk * p->plane;
-            const uint16_t *next = x + p->plane; /* what the coming plane will want */
             for (int j = 0; j < p->kw; j++, x += ES_DIRECT_LANES, w += ES_DIRECT_PANEL) {
-                if (chunk + 1 < p->chunks) prefetch_lines(next + j * TILE, 16);
                 step(x, w, halves);
                 if (finished < ES_DIRECT_BLOCK) {
                     int to =

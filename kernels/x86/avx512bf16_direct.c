@@ -62,26 +62,24 @@ void es_avx512bf16_gather(const float *planes, size_t plane_stride, int channels
     }
 }
 
-/* Rounds a run of floats; 32 at a time. */
-static void narrow(const float *in, int count, uint16_t *out) {
-    for (int i = 0; i < count; i += 32) {
-        __mmask32 m = count - i >= 32 ? ~0u : (1u << (count - i)) - 1;
-        __m512 low = _mm512_maskz_loadu_ps((__mmask16)m, in + i);
-        __m512 high = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), in + i + 16);
-        _mm512_mask_storeu_epi16(out + i, m, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-    }
-}
-
-void es_avx512bf16_pack(const float *weight, int channels, int taps, int o, uint16_t *packed) {
-    uint16_t rounded[ES_DIRECT_LANES * 9];
-    narrow(weight, channels * taps, rounded);
-    memset(rounded + channels * taps, 0,
-           (size_t)((ES_DIRECT_LANES - channels) * taps) * sizeof *rounded);
-    packed += o / ES_DIRECT_HALF * (ES_DIRECT_PANEL / 2) + o % ES_DIRECT_HALF * 2;
-    for (int c = 0; c < ES_DIRECT_LANES; c += 2)
+void es_avx512bf16_pack(const float *weight, size_t stride, int outputs, int channels, int taps,
+                        uint16_t *packed) {
+    /* Channel c of all outputs and channel c + 1 of all become pairs, output by output. */
+    const __m512i each = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i pairs =
+        _mm512_or_si512(each, _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(16)), 16));
+    const __m512i rows = _mm512_mullo_epi32(each, _mm512_set1_epi32((int)stride));
+    const __m512 zero = _mm512_setzero_ps();
+    __mmask16 wanted = (__mmask16)((1u << outputs) - 1);
+    for (int c = 0; c < ES_DIRECT_LANES; c += 2, packed += ES_DIRECT_LANES)
         for (int t = 0; t < taps; t++) {
-            uint32_t pair = rounded[c * taps + t] | (uint32_t)rounded[(c + 1) * taps + t] << 16;
-            memcpy(packed + t * ES_DIRECT_PANEL + c * 16, &pair, sizeof pair);
+            const float *at = weight + c * taps + t;
+            __m512 even = zero, odd = zero;
+            if (c < channels) even = _mm512_mask_i32gather_ps(zero, wanted, rows, at, 4);
+            if (c + 1 < channels) odd = _mm512_mask_i32gather_ps(zero, wanted, rows, at + taps, 4);
+            __m512i both = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
+            _mm512_store_si512((void *)(packed + t * ES_DIRECT_PANEL),
+                               _mm512_permutexvar_epi16(pairs, both));
         }
 }
 

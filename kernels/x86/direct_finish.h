@@ -45,6 +45,7 @@ ES_INLINE void es_finish_positions(const es_direct_finish *f, const float *sums,
 void es_avx512bf16_finish(const es_direct_finish *done, const float *done_sums);
 void es_avx512bf16_gather(const float *planes, size_t plane_stride, int channels, int count,
                           uint16_t *lines);
-void es_avx512bf16_pack(const float *weight, int channels, int taps, int o, uint16_t *packed);
+void es_avx512bf16_pack(const float *weight, size_t stride, int outputs, int channels, int taps,
+                        uint16_t *packed);
 
 #endif

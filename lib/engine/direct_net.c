@@ -187,7 +187,7 @@ size_t es_direct_pack_scratch(const es_direct_net *net) {
     int most = net->input_channels;
     for (int k = 0; k < 5; k++)
         if (net->dense[k].conv->channels_in > most) most = net->dense[k].conv->channels_in;
-    return 2 * 9 * (size_t)most;
+    return 2 * ES_DIRECT_HALF * 9 * (size_t)most;
 }
 
 /* The taps of one phase: those of the large picture that fall on the same small pixel, added. */
@@ -204,41 +204,47 @@ static void fold(const float *weight, int channels, int factor, int py, int px, 
             }
 }
 
-/* All slices of one output channel at one phase; weight is NULL for channels that pad. */
+/* A half's weights at one phase: weight[o * channels in * taps + c * taps + t]. */
 static void pack_slices(const es_direct_layer *layer, const es_direct_kernels *kernels,
-                        const float *weight, int taps, int lane, uint16_t *pack) {
+                        const float *weight, int outputs, int taps, uint16_t *pack) {
+    size_t stride = (size_t)(layer->conv->channels_in * taps);
     for (int s = 0; s < layer->slices; s++)
         for (int c = 0; c < layer->slice[s]; c += ES_DIRECT_LANES) {
             int left = layer->slice[s] - c;
-            int channels = weight == NULL ? 0 : left < ES_DIRECT_LANES ? left : ES_DIRECT_LANES;
-            kernels->pack(weight, channels, taps, lane, pack);
-            if (weight) weight += channels * taps;
+            int channels = left < ES_DIRECT_LANES ? left : ES_DIRECT_LANES;
+            kernels->pack(weight, stride, outputs, channels, taps, pack);
+            weight += channels * taps;
             pack += taps * ES_DIRECT_PANEL;
         }
 }
 
-static void pack_channel(const es_direct_layer *layer, const es_direct_kernels *kernels, int o,
-                         uint16_t *pack, float *scratch) {
+/* Output channels first .. first+15: all phases' weights, and biases. */
+static void pack_half(const es_direct_layer *layer, const es_direct_kernels *kernels, int first,
+                      uint16_t *pack, float *scratch) {
     const es_op *conv = layer->conv;
-    int in = conv->channels_in, lane = o % ES_DIRECT_LANES;
-    bool real = o < conv->channels;
-    float *folded = scratch + 9 * (size_t)in, bias = 0;
-    if (real) es_tensor_read_f32_range(conv->weight, (int64_t)o * in * 9, (int64_t)in * 9, scratch);
-    if (real && conv->bias) es_tensor_read_f32_range(conv->bias, o, 1, &bias);
-    memcpy(pack + layer->biases + (size_t)o * 2, &bias, sizeof bias);
-    uint16_t *to = pack + layer->weights;
+    int in = conv->channels_in, outputs = conv->channels - first;
+    if (outputs > ES_DIRECT_HALF) outputs = ES_DIRECT_HALF;
+    if (outputs < 0) outputs = 0;
+    size_t each = 9 * (size_t)in;
+    float *folded = scratch + ES_DIRECT_HALF * each, bias[ES_DIRECT_HALF] = {0};
+    if (outputs > 0)
+        es_tensor_read_f32_range(conv->weight, (int64_t)first * in * 9, (int64_t)outputs * in * 9,
+                                 scratch);
+    if (outputs > 0 && conv->bias) es_tensor_read_f32_range(conv->bias, first, outputs, bias);
+    memcpy(pack + layer->biases + (size_t)first * 2, bias, sizeof bias);
+    uint16_t *to =
+        pack + layer->weights + first % ES_DIRECT_LANES / ES_DIRECT_HALF * (ES_DIRECT_PANEL / 2);
     for (int py = 0; py < layer->factor; py++)
         for (int px = 0; px < layer->factor; px++) {
             int taps =
                 es_direct_phase(layer->factor, py).count * es_direct_phase(layer->factor, px).count;
-            const float *weight = real ? scratch : NULL;
-            if (real && layer->factor > 1) {
-                fold(scratch, in, layer->factor, py, px, folded);
-                weight = folded;
-            }
+            if (layer->factor > 1)
+                for (int o = 0; o < outputs; o++)
+                    fold(scratch + (size_t)o * each, in, layer->factor, py, px,
+                         folded + o * in * taps);
             size_t plane = (size_t)(layer->chunks * taps) * ES_DIRECT_PANEL;
-            pack_slices(layer, kernels, weight, taps, lane,
-                        to + (size_t)(o / ES_DIRECT_LANES) * plane);
+            pack_slices(layer, kernels, layer->factor > 1 ? folded : scratch, outputs, taps,
+                        to + (size_t)(first / ES_DIRECT_LANES) * plane);
             to += (size_t)layer->planes * plane;
         }
 }
@@ -248,9 +254,6 @@ void es_direct_pack(const es_direct_net *net, int group, const es_direct_kernels
     const es_direct_layer *layers[ES_DIRECT_MAX_STAGES];
     int count = es_direct_group(net, group, layers), turn = 0;
     for (int i = 0; i < count; i++)
-        /* Channels of one half share cache lines: they are packed by one member. */
         for (int o = 0; o < layers[i]->planes * ES_DIRECT_LANES; o += ES_DIRECT_HALF)
-            if (turn++ % members == member)
-                for (int n = o; n < o + ES_DIRECT_HALF; n++)
-                    pack_channel(layers[i], kernels, n, pack, scratch);
+            if (turn++ % members == member) pack_half(layers[i], kernels, o, pack, scratch);
 }

@@ -215,6 +215,27 @@ static long reach(const pipe *p, const stage *s) {
     return limit < end ? limit : end;
 }
 
+/* A position as it goes through a ring block by block, without dividing. */
+typedef struct walk {
+    long position, row, line;
+    int column;
+} walk;
+
+static walk walk_from(const ring *r, long position) {
+    return (walk){.position = position,
+                  .row = position / r->pitch,
+                  .line = position % r->size,
+                  .column = (int)(position % r->pitch)};
+}
+
+static void walk_on(const ring *r, walk *w) {
+    w->position += ES_DIRECT_BLOCK;
+    w->line += ES_DIRECT_BLOCK;
+    while (w->line >= r->size) w->line -= r->size;
+    w->column += ES_DIRECT_BLOCK;
+    for (; w->column >= r->pitch; w->column -= r->pitch) w->row++;
+}
+
 /* Where one block's positions go.  What lies at or past `limit`, and columns outside, go to a line
  * that nobody reads. */
 typedef struct target {
@@ -226,9 +247,9 @@ typedef struct target {
     int32_t nowhere;
 } target;
 
-static void fill_lines(const target *t, int pitch, long position, long limit, int32_t *lines) {
-    long row = position / pitch;
-    int column = (int)(position % pitch);
+static void fill_lines(const target *t, int pitch, walk at, long limit, int32_t *lines) {
+    long row = at.row, position = at.position;
+    int column = at.column;
     for (int i = 0; i < ES_DIRECT_BLOCK; row++, column = 0) {
         int count = pitch - column < ES_DIRECT_BLOCK - i ? pitch - column : ES_DIRECT_BLOCK - i;
         long place = row * t->factor + t->down;
@@ -272,23 +293,29 @@ static target target_of(const pipe *p, const stage *s, int phase) {
     return t;
 }
 
-static es_direct_product product_at(const stage *s, const es_direct_work *work, int phase,
-                                    const uint16_t *weights, long position) {
+/* What a stage multiplies at one phase, but for the place. */
+static es_direct_product product_of(const stage *s, const es_direct_work *work, int phase,
+                                    const uint16_t *weights) {
     const es_direct_layer *layer = s->layer;
-    es_direct_taps down = es_direct_phase(layer->factor, phase / layer->factor);
-    es_direct_taps across = es_direct_phase(layer->factor, phase % layer->factor);
-    es_direct_product product = {
-        .plane = s->in->plane,
-        .chunks = layer->chunks,
-        .kh = down.count,
-        .kw = across.count,
-        .halves = layer == &work->net->last && layer->conv->channels <= ES_DIRECT_HALF ? 1 : 2,
-        .weights = weights};
-    for (int i = 0; i < down.count; i++) {
-        long line = position + (long)(down.first + i) * s->in->pitch + across.first + s->in->size;
-        product.rows[i] = line_at(s->in, s->in_plane, line % s->in->size);
+    bool one_half = layer == &work->net->last && layer->conv->channels <= ES_DIRECT_HALF;
+    return (es_direct_product){.plane = s->in->plane,
+                               .chunks = layer->chunks,
+                               .kh = es_direct_phase(layer->factor, phase / layer->factor).count,
+                               .kw = es_direct_phase(layer->factor, phase % layer->factor).count,
+                               .halves = one_half ? 1 : 2,
+                               .weights = weights};
+}
+
+/* Where its taps lie for the block at a line of the ring. */
+static void place_taps(es_direct_product *product, const stage *s, int phase, long line) {
+    int factor = s->layer->factor;
+    line += es_direct_phase(factor, phase / factor).first * s->in->pitch +
+            es_direct_phase(factor, phase % factor).first;
+    for (int i = 0; i < product->kh; i++, line += s->in->pitch) {
+        if (line < 0) line += s->in->size;
+        if (line >= s->in->size) line -= s->in->size;
+        product->rows[i] = line_at(s->in, s->in_plane, line);
     }
-    return product;
 }
 
 /* The last convolution's sums, straight to the unit's part of the picture. */
@@ -303,16 +330,16 @@ static void emit(const pipe *p, const stage *s, const float *bias, const float *
     }
 }
 
-/* How the block at `position` is to be finished: plane `plane` of the stage's output. */
+/* How the block at a line of the ring is to be finished: plane `plane` of the stage's output. */
 static es_direct_finish finish_at(const pipe *p, const stage *s, const float *bias, int plane,
-                                  long position, const int32_t *lines) {
+                                  long line, const int32_t *lines) {
     const es_direct_work *work = p->work;
     es_direct_finish f = {.bias = bias,
                           .slope = s->layer->slope,
                           .near_scale = s->layer->scale,
                           .far_scale = work->net->far_scale,
                           .lines = lines};
-    if (s->near_plane >= 0) f.near = line_at(s->in, s->near_plane + plane, position % s->in->size);
+    if (s->near_plane >= 0) f.near = line_at(s->in, s->near_plane + plane, line);
     if (s->out)
         f.out = line_at(s->out, s->out_plane + plane, 0);
     else
@@ -332,9 +359,10 @@ static void sweep(pipe *p, const stage *s, int phase, int plane, const uint16_t 
     const es_direct_kernels *kernels = p->work->kernels;
     const float *bias = (const float *)(p->work->pack + s->layer->biases) + plane * ES_DIRECT_LANES;
     target t = target_of(p, s, phase);
-    for (long at = from; at < to; at += ES_DIRECT_BLOCK) {
+    es_direct_product product = product_of(s, p->work, phase, weights);
+    for (walk at = walk_from(s->in, from); at.position < to; walk_on(s->in, &at)) {
         int turn = p->turn;
-        es_direct_product product = product_at(s, p->work, phase, weights, at);
+        place_taps(&product, s, phase, at.line);
         fill_lines(&t, s->in->pitch, at, to, p->lines[turn]);
         kernels->multiply(&product, p->sums[turn], p->pending ? &p->finish[turn ^ 1] : NULL,
                           p->sums[turn ^ 1]);
@@ -342,7 +370,7 @@ static void sweep(pipe *p, const stage *s, int phase, int plane, const uint16_t 
             emit(p, s, bias, p->sums[turn], p->lines[turn]);
             continue;
         }
-        p->finish[turn] = finish_at(p, s, bias, plane, at, p->lines[turn]);
+        p->finish[turn] = finish_at(p, s, bias, plane, at.line, p->lines[turn]);
         p->turn ^= 1;
         p->pending = true;
     }
