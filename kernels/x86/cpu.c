@@ -1,6 +1,7 @@
 #include "x86/cpu.h"
 
 #include <cpuid.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -29,7 +30,7 @@ static unsigned vendor(uint32_t ebx, uint32_t ecx, uint32_t edx) {
 /* `flag` where bit `bit` of `word` is set. */
 static unsigned has(uint32_t word, int bit, unsigned flag) { return word >> bit & 1 ? flag : 0; }
 
-unsigned es_cpu_flags(void) {
+static unsigned read_flags(void) {
     uint32_t eax, ebx, ecx, edx, top;
     if (!__get_cpuid(0, &top, &ebx, &ecx, &edx)) return 0;
     unsigned flags = vendor(ebx, ecx, edx);
@@ -50,6 +51,18 @@ unsigned es_cpu_flags(void) {
             flags |= has(eax, 5, ES_CPU_AVX512_BF16);
     }
     return flags;
+}
+
+/* CPUID is slow where a hypervisor answers it.  Threads that ask at once all find the same. */
+unsigned es_cpu_flags(void) {
+    enum { KNOWN = 1 << 30 };
+    static atomic_uint known;
+    unsigned flags = atomic_load_explicit(&known, memory_order_relaxed);
+    if (!(flags & KNOWN)) {
+        flags = read_flags() | KNOWN;
+        atomic_store_explicit(&known, flags, memory_order_relaxed);
+    }
+    return flags & ~(unsigned)KNOWN;
 }
 
 int es_cpu_amx_permitted(void) {

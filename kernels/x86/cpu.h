@@ -25,12 +25,13 @@ enum es_cpu_flag {
 #define ES_CPU_TIER_AVX512BF16 (ES_CPU_TIER_AVX512 | ES_CPU_AVX512_BF16)
 #define ES_CPU_TIER_AMX        (ES_CPU_TIER_AVX512BF16 | ES_CPU_AMX_TILE | ES_CPU_AMX_BF16)
 
-/* All flags of this CPU.  Cheap enough to ask for each run; not for each kernel call. */
+/* All flags of this CPU; found out once. */
 unsigned es_cpu_flags(void);
 
 /*
- * Asks the operating system for the tile registers (once per process; threads that exist and
- * threads to come inherit it).  Non-zero where tiles may be used.  Harmless without AMX.
+ * Asks the operating system for the tile registers, for the whole process and for good (Linux then
+ * wants more room on alternative signal stacks).  Non-zero where tiles may be used; false without
+ * AMX, or where a signal stack that is too small is already set up.
  */
 int es_cpu_amx_permitted(void);
 

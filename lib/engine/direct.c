@@ -34,7 +34,7 @@ static const es_direct_kernels *choose(const es_context *context, const char **w
 static const char *refuses(const es_context *context) {
     const char *why = NULL;
     es_direct_net net;
-    if (context->precision != ESRGAN_BF16) return "direct convolution works in bfloat16 only";
+    if (context->precision != ESRGAN_BF16) return "this tier works in bfloat16 only";
     if (context->trace != NULL) return "direct convolution keeps no inner values to trace";
     if (!es_direct_net_read(&net, context->network))
         return "direct convolution wants an RRDBNet of plain dense blocks";

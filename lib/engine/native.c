@@ -12,7 +12,15 @@
 #include "engine/native_run.h"
 #include "engine/tiers.h"
 
+/* BF16 goes to the direct engine where there are instructions that make it the faster one, or
+ * where one of its tiers is asked for. */
+static bool goes_direct(const es_context *context) {
+    return es_tier_is_direct(context->isa) ||
+           (context->isa == NULL && es_engine_direct.refuses(context) == NULL);
+}
+
 static const char *refuses(const es_context *context) {
+    if (goes_direct(context)) return es_engine_direct.refuses(context);
     const char *why;
     if (context->precision == ESRGAN_FP64) return "the native kernels compute in single precision";
     if (context->trace) return "the native kernels do not show what goes on between layers";
@@ -21,6 +29,7 @@ static const char *refuses(const es_context *context) {
 }
 
 static const char *tier_name(const es_context *context) {
+    if (goes_direct(context)) return es_engine_direct.tier(context);
     const char *why;
     const es_native_kernels *kernels = es_tier_kernels(context->isa, &why);
     return kernels ? kernels->name : "none";
@@ -36,6 +45,8 @@ static esrgan_status plan_of(const es_context *context, int height, int width,
 
 static esrgan_status estimate(const es_context *context, int height, int width, uint64_t *bytes,
                               esrgan_error *error) {
+    if (goes_direct(context))
+        return es_engine_direct.estimate(context, height, width, bytes, error);
     es_native_plan *plan;
     esrgan_status status = plan_of(context, height, width, &plan, error);
     if (status != ESRGAN_OK) return status;
@@ -120,6 +131,7 @@ static void advise(char *arena, size_t bytes) {
 
 static esrgan_status run(es_context *context, int height, int width, const es_io *io,
                          esrgan_error *error) {
+    if (goes_direct(context)) return es_engine_direct.run(context, height, width, io, error);
     es_native_plan *plan;
     const esrgan_allocator *a = &context->meter->allocator;
     esrgan_status status = plan_of(context, height, width, &plan, error);
@@ -145,7 +157,9 @@ static esrgan_status run(es_context *context, int height, int width, const es_io
     return status;
 }
 
-static void release(es_context *context) { (void)context; }
+static void release(es_context *context) {
+    if (goes_direct(context)) es_engine_direct.release(context);
+}
 
 const es_engine es_engine_native = {.name = "native",
                                     .refuses = refuses,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "direct.h"
 #if defined(__x86_64__) || defined(__i386__)
 #include "x86/cpu.h"
 #endif
@@ -10,21 +11,28 @@
 /* Best first. */
 typedef struct tier {
     const char *name;
-    const es_native_kernels *kernels; /* NULL: not in this build */
+    const es_native_kernels *kernels; /* NULL where the tier is a direct one */
+    const es_direct_kernels *direct;  /* NULL where it is not */
     unsigned needs;                   /* flags of the CPU */
     const char *missing;              /* why it cannot be used where they are not there */
 } tier;
 
 static const tier tiers[] = {
+#if defined(__x86_64__)
+    {"amx", NULL, &es_direct_amx, ES_CPU_TIER_AMX,
+     "The CPU lacks AMX tiles for bfloat16 or the operating system does not give them out."},
+    {"avx512bf16", NULL, &es_direct_avx512bf16, ES_CPU_TIER_AVX512BF16,
+     "The CPU lacks AVX512_BF16 or the operating system does not save its registers."},
+#endif
 #if defined(__x86_64__) || defined(__i386__)
-    {"avx512", &es_native_avx512, ES_CPU_TIER_AVX512,
+    {"avx512", &es_native_avx512, NULL, ES_CPU_TIER_AVX512,
      "The CPU lacks AVX-512 F, BW, VL, DQ or the operating system does not save its registers."},
-    {"avx2", &es_native_avx2, ES_CPU_TIER_AVX2,
+    {"avx2", &es_native_avx2, NULL, ES_CPU_TIER_AVX2,
      "The CPU lacks AVX2, FMA or F16C or the operating system does not save their registers."},
 #elif defined(__aarch64__)
-    {"neon", &es_native_neon, 0, ""},
+    {"neon", &es_native_neon, NULL, 0, ""},
 #endif
-    {"scalar", &es_native_scalar, 0, ""},
+    {"scalar", &es_native_scalar, NULL, 0, ""},
 };
 
 enum { TIERS = sizeof tiers / sizeof *tiers };
@@ -37,12 +45,27 @@ static unsigned flags(void) {
 #endif
 }
 
-static int usable(const tier *t) { return (flags() & t->needs) == t->needs; }
+static int usable(const tier *t) {
+    return (flags() & t->needs) == t->needs && (!t->direct || es_direct_usable(t->direct));
+}
 
 static const tier *best(void) {
     const tier *t = tiers;
-    while (!usable(t)) t++; /* scalar always is */
+    while (t->direct || !usable(t)) t++; /* scalar always is */
     return t;
+}
+
+/* The same for BF16. */
+static const tier *best_bf16(void) {
+    for (const tier *t = tiers; t < tiers + TIERS; t++)
+        if (t->direct && es_direct_worthwhile(t->direct)) return t;
+    return best();
+}
+
+bool es_tier_is_direct(const char *isa) {
+    for (const tier *t = tiers; isa && t < tiers + TIERS; t++)
+        if (strcmp(isa, t->name) == 0) return t->direct != NULL;
+    return false;
 }
 
 const es_native_kernels *es_tier_kernels(const char *isa, const char **why) {
@@ -66,13 +89,18 @@ esrgan_status esrgan_tier_get(int index, esrgan_tier *out, esrgan_error *error) 
     if (!out || out->size < sizeof *out)
         return es_fail(error, ESRGAN_E_ARGUMENT, "esrgan_tier without its size set");
     const tier *t = &tiers[index];
-    int chosen = t == best();
     out->name = t->name;
     out->built = 1;
     out->usable = usable(t);
-    out->chosen_fp32 = out->chosen_fp16 = out->chosen_bf16 = chosen;
-    out->why = !out->usable ? t->missing
-               : chosen     ? "The widest vectors that this CPU has kernels for."
-                            : "A tier with wider vectors is usable.";
+    out->chosen_fp32 = out->chosen_fp16 = t == best();
+    out->chosen_bf16 = t == best_bf16();
+    if (!out->usable)
+        out->why = t->missing;
+    else if (t->direct)
+        out->why = out->chosen_bf16 ? "Multiplies bfloat16 directly, faster than Winograd in FP32."
+                                    : "Multiplies bfloat16 directly; another tier is faster here.";
+    else
+        out->why = out->chosen_fp32 ? "The widest vectors that this CPU has kernels for."
+                                    : "A tier with wider vectors is usable.";
     return ESRGAN_OK;
 }

@@ -2,10 +2,15 @@
 #ifndef ES_ENGINE_TIERS_H
 #define ES_ENGINE_TIERS_H
 
+#include <stdbool.h>
+
 #include "esrgan.h"
 #include "native.h"
 
 /* Kernels of the tier called `isa`, or of the best for NULL; NULL and *why where there is none. */
 const es_native_kernels *es_tier_kernels(const char *isa, const char **why);
+
+/* True for a tier that convolves directly and in BF16 only (es_engine_direct). */
+bool es_tier_is_direct(const char *isa);
 
 #endif
