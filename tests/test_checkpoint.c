@@ -155,6 +155,7 @@ static void strides_are_followed(void **state) {
          .shape = {2, 1, 3, 1, 2, 1, 2, 1},
          .stride = {12, 7, 4, 7, 2, 7, 1, 7}},
         {.numel = 0, .ndim = 1, .shape = {0}, .stride = {1}},
+        {.numel = 0, .ndim = 2, .shape = {3, 0}, .stride = {0, 2}, .offset = 7},
     };
     for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) check_strides(&tensors[i], 24);
 }

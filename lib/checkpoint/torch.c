@@ -192,8 +192,8 @@ static esrgan_status set_shape(es_container *c, const es_node *key, const es_nod
 /* Everything the strides can reach must lie inside the `count` elements of the storage. */
 static esrgan_status check_extent(es_container *c, const es_node *key, const es_tensor *t,
                                   int64_t offset, int64_t count) {
+    if (t->numel == 0) return ESRGAN_OK; /* wherever it begins: slices of empty ones may do so */
     if (offset < 0 || offset > count) return bad_tensor(c, key, "begins outside of its storage");
-    if (t->numel == 0) return ESRGAN_OK;
     int64_t last = offset;
     bool overflow = false;
     for (int i = 0; i < t->ndim; i++) {
@@ -236,10 +236,10 @@ static esrgan_status place(es_container *c, const es_node *key, es_storage_ref *
     if (status != ESRGAN_OK) return status;
     const uint8_t *data = NULL;
     status = c->find(c, ref, &data);
-    if (status == ESRGAN_OK && data != NULL) {
-        t->data = data + (size_t)first * ref->element + (size_t)offset * size;
-    }
-    return status;
+    if (status != ESRGAN_OK) return status;
+    t->data = data + (size_t)first * ref->element;
+    if (t->numel > 0) t->data += (size_t)offset * size;
+    return ESRGAN_OK;
 }
 
 static esrgan_status from_storage(es_container *c, const es_node *key, const es_node *args,
