@@ -738,6 +738,27 @@ static void sized_structs(void **state) {
     pth_clear(&list);
 }
 
+/* A path of many folders does not push the key out of the message. */
+static void long_names(void **state) {
+    (void)state;
+    pth_list list = {0};
+    pth_add_rrdbnet(&list, &small);
+    pth_remove(&list, "conv_last.bias");
+    size_t size;
+    uint8_t *bytes = pth_write(&list, 1, &size);
+    char name[1000];
+    memset(name, '/', sizeof name);
+    snprintf(name + 900, 100, "some.pth");
+    esrgan_model *model;
+    esrgan_error error;
+    assert_int_equal(esrgan_open_memory(bytes, size, name, NULL, &model, &error),
+                     ESRGAN_E_MISSING_KEY);
+    assert_non_null(strstr(error.message, "some.pth: RRDBNet"));
+    assert_non_null(strstr(error.message, "conv_last.bias"));
+    free(bytes);
+    pth_clear(&list);
+}
+
 static int read_from(void *context, uint64_t offset, void *buffer, size_t size) {
     memcpy(buffer, *(uint8_t **)context + offset, size);
     return 0;
@@ -805,6 +826,7 @@ int main(void) {
         cmocka_unit_test(shared_models),
         cmocka_unit_test(allocations_fail),
         cmocka_unit_test(sized_structs),
+        cmocka_unit_test(long_names),
         cmocka_unit_test(opening),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

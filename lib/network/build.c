@@ -5,6 +5,8 @@
 
 #include "network/family.h"
 
+#define FILE_SHOWN 160 /* bytes of a file's name in a message */
+
 void es_build_begin(es_builder *b, int capacity) {
     es_network *network = b->network;
     network->ops = es_calloc(b->allocator, (size_t)capacity, sizeof *network->ops);
@@ -18,13 +20,16 @@ void es_build_begin(es_builder *b, int capacity) {
 
 void es_build_fail(es_builder *b, esrgan_status status, const char *format, ...) {
     if (b->status != ESRGAN_OK) return;
-    char detail[400];
+    char detail[300];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(detail, sizeof detail, format, arguments);
     va_end(arguments);
-    b->status = es_fail(b->error, status, "%s: %s in layout %s: %s", b->checkpoint->file,
-                        b->network->family, b->network->layout, detail);
+    /* Of a long path the end is shown: the key must not be cut off. */
+    const char *file = b->checkpoint->file;
+    size_t length = strlen(file), shown = length > FILE_SHOWN ? FILE_SHOWN : length;
+    b->status = es_fail(b->error, status, "%s%s: %s in layout %s: %s", shown < length ? "..." : "",
+                        file + length - shown, b->network->family, b->network->layout, detail);
 }
 
 /* "[64, any, 3, 3]" */
