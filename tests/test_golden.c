@@ -18,6 +18,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,7 +169,8 @@ static verdict judge_half(const golden *g, esrgan_backend backend, int which) {
     const npy *truth = &g->arrays[F64];
     double e = between(g->arrays[which].data, truth->data, truth->count).rms;
     e = fmax(e, unit * g->scale);
-    double from_torch = backend == ESRGAN_NATIVE ? NATIVE_FROM_TORCH : PLAIN_FROM_TORCH;
+    bool is_plain = backend == ESRGAN_REFERENCE || backend == ESRGAN_OPENBLAS;
+    double from_torch = is_plain ? PLAIN_FROM_TORCH : NATIVE_FROM_TORCH;
     return (verdict){from(g, which).rms / (from_torch * e),
                      from(g, F64).rms / (HALF_FROM_TRUTH * e)};
 }
@@ -182,6 +184,8 @@ static verdict judge(const golden *g, esrgan_backend backend, esrgan_precision p
     }
     return (verdict){INFINITY, INFINITY};
 }
+
+static const char *const backends[] = {"auto", "reference", "openblas", "native"};
 
 /* Every case through one backend (one tier of it) at one precision; all that fail are listed.
  * Returns how many ran. */
@@ -210,13 +214,14 @@ static int all_cases(esrgan_backend backend, const char *tier, esrgan_precision 
     fclose(list);
     print_message("%s: %d of %d cases ran; at most %.3g of the bound from PyTorch, %.3g from the "
                   "truth\n",
-                  tier != NULL ? tier : "plain", ran, cases, worst.torch, worst.truth);
+                  tier != NULL ? tier : backends[backend], ran, cases, worst.torch, worst.truth);
     assert_true(cases >= 40);
     assert_int_equal(failed, 0);
     return ran;
 }
 
-static void plain(esrgan_backend backend, esrgan_precision precision) {
+/* A backend that takes every case. */
+static void whole(esrgan_backend backend, esrgan_precision precision) {
     assert_true(all_cases(backend, NULL, precision) >= 40);
 }
 
@@ -236,13 +241,16 @@ static void native(esrgan_precision precision) {
         (void)state;                                                                               \
         call;                                                                                      \
     }
-GOLDEN(reference_fp64, plain(ESRGAN_REFERENCE, ESRGAN_FP64))
-GOLDEN(reference_fp32, plain(ESRGAN_REFERENCE, ESRGAN_FP32))
-GOLDEN(reference_fp16, plain(ESRGAN_REFERENCE, ESRGAN_FP16))
-GOLDEN(reference_bf16, plain(ESRGAN_REFERENCE, ESRGAN_BF16))
-GOLDEN(openblas_fp32, plain(ESRGAN_OPENBLAS, ESRGAN_FP32))
-GOLDEN(openblas_fp16, plain(ESRGAN_OPENBLAS, ESRGAN_FP16))
-GOLDEN(openblas_bf16, plain(ESRGAN_OPENBLAS, ESRGAN_BF16))
+GOLDEN(reference_fp64, whole(ESRGAN_REFERENCE, ESRGAN_FP64))
+GOLDEN(reference_fp32, whole(ESRGAN_REFERENCE, ESRGAN_FP32))
+GOLDEN(reference_fp16, whole(ESRGAN_REFERENCE, ESRGAN_FP16))
+GOLDEN(reference_bf16, whole(ESRGAN_REFERENCE, ESRGAN_BF16))
+GOLDEN(openblas_fp32, whole(ESRGAN_OPENBLAS, ESRGAN_FP32))
+GOLDEN(openblas_fp16, whole(ESRGAN_OPENBLAS, ESRGAN_FP16))
+GOLDEN(openblas_bf16, whole(ESRGAN_OPENBLAS, ESRGAN_BF16))
+GOLDEN(auto_fp32, whole(ESRGAN_AUTO, ESRGAN_FP32))
+GOLDEN(auto_fp16, whole(ESRGAN_AUTO, ESRGAN_FP16))
+GOLDEN(auto_bf16, whole(ESRGAN_AUTO, ESRGAN_BF16))
 GOLDEN(native_fp32, native(ESRGAN_FP32))
 GOLDEN(native_fp16, native(ESRGAN_FP16))
 GOLDEN(native_bf16, native(ESRGAN_BF16))
@@ -254,6 +262,8 @@ int main(void) {
         cmocka_unit_test(openblas_fp32),  cmocka_unit_test(openblas_fp16),
         cmocka_unit_test(openblas_bf16),  cmocka_unit_test(native_fp32),
         cmocka_unit_test(native_fp16),    cmocka_unit_test(native_bf16),
+        cmocka_unit_test(auto_fp32),      cmocka_unit_test(auto_fp16),
+        cmocka_unit_test(auto_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
