@@ -95,8 +95,8 @@ static forge one_tensor(const forge_tensor *t, size_t floats) {
 }
 
 /* Reads t and compares with what the definition of strides says, whole and in ranges. */
-static void check_strides(const forge_tensor *t, size_t floats) {
-    forge file = one_tensor(t, floats);
+static void check_strides(const forge_tensor *t) {
+    forge file = one_tensor(t, (size_t)t->numel);
     reading r;
     reading_open(&r, file.data, file.size, NULL, -1);
     if (r.status != ESRGAN_OK) fail_msg("%s", r.error.message);
@@ -157,7 +157,7 @@ static void strides_are_followed(void **state) {
         {.numel = 0, .ndim = 1, .shape = {0}, .stride = {1}},
         {.numel = 0, .ndim = 2, .shape = {3, 0}, .stride = {0, 2}, .offset = 7},
     };
-    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) check_strides(&tensors[i], 24);
+    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) check_strides(&tensors[i]);
 }
 
 static void all_types_are_read(void **state) {
@@ -228,6 +228,9 @@ static void bad_tensors_are_named(void **state) {
         {{.numel = 7, .ndim = 1, .shape = {1}, .stride = {1}},
          ESRGAN_E_CORRUPT,
          "'archive/data/0' has 24 bytes, expected 28 (7 elements of FloatStorage)"},
+        {{.numel = 5, .ndim = 1, .shape = {1}, .stride = {1}},
+         ESRGAN_E_CORRUPT,
+         "'archive/data/0' has 24 bytes, expected 20 (5 elements of FloatStorage)"},
         {{.numel = INT64_MAX, .ndim = 1, .shape = {1}, .stride = {1}},
          ESRGAN_E_CORRUPT,
          "storage '0' has an impossible number of elements"},
@@ -293,11 +296,11 @@ static void calls_of_torch(void **state) {
                "\x88N\x87R",
          ESRGAN_OK, "float32");
     CALL(UTILS "_rebuild_tensor_v3\n((U\7storagectorch.storage\nUntypedStorage\nU\1"
-               "0U\3cpuK\x0ctQ"
+               "0U\3cpuK\x18tQ"
                "K\0K\6\x85K\1\x85\x89Nctorch\nbfloat16\ntR",
          ESRGAN_OK, "bfloat16");
     CALL(UTILS "_rebuild_tensor_v3\n((U\7storagectorch.storage\nUntypedStorage\nU\1"
-               "0U\3cpuK\x0ctQ"
+               "0U\3cpuK\x18tQ"
                "K\0K\6\x85K\1\x85\x89Nctorch\nfloat8_e5m2\ntR",
          ESRGAN_E_UNSUPPORTED, "'t': elements of a type that cannot be read");
     CALL(UTILS "_rebuild_qtensor\n)R", ESRGAN_E_UNSUPPORTED,
@@ -647,6 +650,74 @@ static void limits_hold(void **state) {
     es_checkpoint_free(NULL);
 }
 
+static void expect_limit(const forge *pickle, const char *text) {
+    forge file = {0};
+    forge_checkpoint(&file, pickle, 20, false);
+    reading r;
+    reading_open(&r, file.data, file.size, NULL, -1);
+    if (r.status != ESRGAN_E_LIMIT || strstr(r.error.message, text) == NULL) {
+        fail_msg("expected '%s', got %d '%s'", text, r.status, r.error.message);
+    }
+    assert_true(r.seconds < 0.5 * slow());
+    assert_true(r.meter.peak < (uint64_t)64 << 20);
+    reading_close(&r);
+    forge_free(&file);
+}
+
+/* What is written once and referred to a million times must not be compared or copied as often. */
+static void references_are_no_bombs(void **state) {
+    (void)state;
+    forge pickle = {0};
+    FORGE(&pickle, "}(X");
+    forge_le(&pickle, 1 << 20, 4);
+    for (int i = 0; i < 1 << 20; i++) FORGE(&pickle, "n");
+    FORGE(&pickle, "q\0");
+    forge_tensor_v2(&pickle, &(forge_tensor){.numel = 20});
+    FORGE(&pickle, "q\1");
+    for (int i = 0; i < 60000; i++) FORGE(&pickle, "h\0h\1");
+    FORGE(&pickle, "u.");
+    expect_limit(&pickle, "a tensor with a name of 1048576 bytes");
+    pickle.size = 0;
+    FORGE(&pickle, "}(U\1nq\0");
+    forge_tensor_v2(&pickle, &(forge_tensor){.numel = 20});
+    FORGE(&pickle, "q\1");
+    for (int i = 0; i < 500000; i++) FORGE(&pickle, "h\0h\1");
+    FORGE(&pickle, "u.");
+    expect_limit(&pickle, "a dictionary of 500001 entries, where at most 131072");
+    pickle.size = 0;
+    FORGE(&pickle, "}U\1n");
+    char key[300];
+    memset(key, 'k', sizeof key - 1);
+    key[sizeof key - 1] = 0;
+    forge_tensor_v2(&pickle, &(forge_tensor){.numel = 20, .key = key});
+    FORGE(&pickle, "s.");
+    expect_limit(&pickle, "a storage with a key of 299 bytes");
+    forge_free(&pickle);
+}
+
+static void verifying_is_limited(void **state) {
+    (void)state;
+    forge pickle = {0}, file = {0};
+    forge_small_dict(&pickle);
+    size_t size = 2 << 20;
+    char *zeros = calloc(1, size);
+    const forge_entry entries[] = {
+        {.name = "a/data.pkl", .data = pickle.data, .size = pickle.size},
+        {.name = "a/data/0", .data = zeros, .size = 40},
+        {.name = "a/unused", .data = zeros, .size = size, .deflate = true}};
+    forge_zip(&file, entries, 3, 0, false, NULL);
+    es_checkpoint_options options = {.verify = true, .max_bytes = 1 << 20};
+    expect_refused(&file, &options, ESRGAN_E_LIMIT, "inflates to more than the limit of 1048576");
+    options.verify = false;
+    reading r;
+    reading_open(&r, file.data, file.size, &options, -1);
+    assert_int_equal(r.status, ESRGAN_OK); /* what is not used is not inflated */
+    reading_close(&r);
+    free(zeros);
+    forge_free(&pickle);
+    forge_free(&file);
+}
+
 /* ---- Truncation, corruption, allocation failures ---------------------------------------------- */
 
 static void truncation_and_corruption(void **state) {
@@ -884,6 +955,8 @@ int main(void) {
         cmocka_unit_test(any_folder_will_do),
         cmocka_unit_test(other_files_are_named),
         cmocka_unit_test(limits_hold),
+        cmocka_unit_test(references_are_no_bombs),
+        cmocka_unit_test(verifying_is_limited),
         cmocka_unit_test(truncation_and_corruption),
         cmocka_unit_test(corruption_behind_checksums),
         cmocka_unit_test(threads_share_a_checkpoint),

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "support/reading.h"
+#include "support/slow.h"
 
 static const forge_tensor six = {.numel = 6, .ndim = 2, .shape = {2, 3}, .stride = {3, 1}};
 
@@ -223,6 +224,29 @@ static void storages_are_checked(void **state) {
     forge_free(&object);
 }
 
+static void many_storages(void **state) {
+    (void)state;
+    forge object = {0}, file = {0};
+    FORGE(&object, "}(U\1n");
+    forge_storage(&object, &(forge_tensor){.numel = 6});
+    FORGE(&object, "(");
+    forge_text(&object, "storage");
+    forge_global(&object, "torch", "FloatStorage");
+    FORGE(&object, "U\1"
+                   "0U\1cK\6tq\0"); /* an id, and many storages of it */
+    for (int i = 0; i < 300000; i++) FORGE(&object, "Q0h\0");
+    FORGE(&object, "0u.");
+    forge_legacy(&file, &object, 6);
+    reading r;
+    reading_open(&r, file.data, file.size, NULL, -1);
+    assert_int_equal(r.status, ESRGAN_E_LIMIT);
+    assert_non_null(strstr(r.error.message, "more than 262144 storages"));
+    assert_true(r.seconds < 0.5 * slow());
+    reading_close(&r);
+    forge_free(&object);
+    forge_free(&file);
+}
+
 static void truncation_and_corruption(void **state) {
     (void)state;
     forge file = small_file();
@@ -240,13 +264,10 @@ static void truncation_and_corruption(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_is_read),
-        cmocka_unit_test(the_magic_number_in_all_protocols),
-        cmocka_unit_test(views_are_followed),
-        cmocka_unit_test(wrong_parts_are_named),
-        cmocka_unit_test(other_first_pickles),
-        cmocka_unit_test(storages_are_checked),
-        cmocka_unit_test(truncation_and_corruption),
+        cmocka_unit_test(a_file_is_read),      cmocka_unit_test(the_magic_number_in_all_protocols),
+        cmocka_unit_test(views_are_followed),  cmocka_unit_test(wrong_parts_are_named),
+        cmocka_unit_test(other_first_pickles), cmocka_unit_test(storages_are_checked),
+        cmocka_unit_test(many_storages),       cmocka_unit_test(truncation_and_corruption),
     };
     return cmocka_run_group_tests_name("legacy", tests, NULL, NULL);
 }

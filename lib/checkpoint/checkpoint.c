@@ -20,7 +20,16 @@ static esrgan_status verify(const es_container *c, esrgan_error *error) {
     es_source source = c->source;
     source.error = error;
     esrgan_status status = ESRGAN_OK;
+    uint64_t left = source.meter->limit; /* few bytes can inflate to very many */
     for (size_t i = 0; i < c->zip.count && status == ESRGAN_OK; i++) {
+        const es_zip_entry *e = &c->zip.entries[i];
+        uint64_t gain = e->size > e->payload_size ? e->size - e->payload_size : 0;
+        if (gain > left) {
+            return es_source_fail(&source, ESRGAN_E_LIMIT,
+                                  "inflates to more than the limit of %llu bytes",
+                                  (unsigned long long)source.meter->limit);
+        }
+        left -= gain;
         status = es_zip_verify(&c->zip.entries[i], &source);
     }
     return status;

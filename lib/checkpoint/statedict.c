@@ -6,6 +6,10 @@
 /* How many dictionaries inside one another are gone through. */
 #define MAX_UNWRAPPED 32
 
+/* Names and tensors can be referred to again and again in few bytes; what is made of them cannot. */
+#define MAX_ENTRIES (1 << 17)
+#define MAX_NAME    1000
+
 static const char *const wrappers[] = {"params_ema", "params-ema", "params", "model_state_dict",
                                        "state_dict", "model",      "net",    "netG",
                                        "generator"};
@@ -65,12 +69,21 @@ static const es_node *inner_dictionary(const es_pickle *p, const es_node *dict, 
     return es_pickle_item(p, dict, 1);
 }
 
+static esrgan_status check_size(const es_container *c, const es_node *dict) {
+    if (dict->count / 2 <= MAX_ENTRIES) return ESRGAN_OK;
+    return es_source_fail(&c->source, ESRGAN_E_LIMIT,
+                          "a dictionary of %lu entries, where at most %d are expected",
+                          (unsigned long)dict->count / 2, MAX_ENTRIES);
+}
+
 /* Goes from the root to the dictionary that holds the tensors. */
 static esrgan_status unwrap(es_state_dict *d, const es_container *c, const char *wrapper,
                             const es_node **dict) {
     for (int depth = 0;; depth++) {
         const uint8_t *key;
         size_t size;
+        esrgan_status status = check_size(c, *dict);
+        if (status != ESRGAN_OK) return status;
         const es_node *inner = inner_dictionary(&c->pickle, *dict, wrapper, &key, &size);
         if (inner == NULL) break;
         if (depth == MAX_UNWRAPPED) {
@@ -128,6 +141,10 @@ static esrgan_status measure(es_state_dict *d, const es_container *c, const es_n
             return es_source_fail(&c->source, ESRGAN_E_CORRUPT,
                                   "a tensor whose name is empty or holds a zero byte ('%.*s')",
                                   ES_SHOWN(key->bytes, key->size));
+        }
+        if (key->size > MAX_NAME) {
+            return es_source_fail(&c->source, ESRGAN_E_LIMIT, "a tensor with a name of %zu bytes",
+                                  key->size);
         }
         d->capacity++;
         d->names_size += key->size + 1;

@@ -9,6 +9,10 @@
 /* torch.nn.Parameter around a tensor, around a tensor ... */
 #define MAX_WRAPPED 8
 
+/* Keys of storages are short numbers.  One text can be the key of any number of storages without
+ * being written twice, and each of them is compared. */
+#define MAX_KEY 200
+
 static const struct {
     const char *module, *name;
     size_t element;
@@ -94,6 +98,10 @@ esrgan_status es_torch_storage(const es_container *c, const es_node *persistent,
         return es_source_fail(&c->source, ESRGAN_E_CORRUPT,
                               "a storage whose key is %s, expected a text",
                               es_node_kind_text(ref->key));
+    }
+    if (ref->key->size > MAX_KEY) {
+        return es_source_fail(&c->source, ESRGAN_E_LIMIT, "a storage with a key of %zu bytes",
+                              ref->key->size);
     }
     if (!set_type(p, type, ref)) return unknown_type(c, type);
     if (numel->kind != ES_NODE_INT || numel->integer < 0 ||

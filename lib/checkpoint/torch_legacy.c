@@ -6,6 +6,8 @@
 
 #include "checkpoint/torch.h"
 
+#define MAX_STORAGES ((size_t)1 << 18)
+
 typedef struct es_legacy_storage {
     es_storage_ref ref;
     const uint8_t *data; /* NULL until its place in the file was met */
@@ -120,6 +122,9 @@ static esrgan_status list_storages(es_container *c) {
         count++;
     }
     if (count == 0) return ESRGAN_OK;
+    if (count > MAX_STORAGES) {
+        return es_source_fail(&c->source, ESRGAN_E_LIMIT, "more than %zu storages", MAX_STORAGES);
+    }
     c->storage_capacity = count * sizeof *c->storages;
     c->storages = es_calloc(a, count, sizeof *c->storages);
     uint32_t *index = es_calloc(a, count, sizeof *index);

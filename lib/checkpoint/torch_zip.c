@@ -84,20 +84,17 @@ static esrgan_status check_byte_order(es_container *c) {
 static esrgan_status find_storage(es_container *c, const es_storage_ref *ref,
                                   const uint8_t **data) {
     const es_node *key = ref->key;
-    char path[256] = "data/";
+    char path[256] = "data/"; /* es_torch_storage has seen to it that keys are short */
     size_t prefix = strlen(path);
-    es_zip_entry *e = NULL;
-    if (key->size <= sizeof path - prefix) {
-        memcpy(path + prefix, key->bytes, key->size);
-        e = es_zip_find(&c->zip, c->folder, c->folder_size, path, prefix + key->size);
-    }
+    memcpy(path + prefix, key->bytes, key->size);
+    es_zip_entry *e = es_zip_find(&c->zip, c->folder, c->folder_size, path, prefix + key->size);
     if (e == NULL) {
         return es_source_fail(&c->source, ESRGAN_E_CORRUPT,
                               "the archive has no entry '%.*sdata/%.*s' for a storage",
                               ES_SHOWN(c->folder, c->folder_size), ES_SHOWN(key->bytes, key->size));
     }
     uint64_t expected = (uint64_t)ref->numel * ref->element;
-    if (e->size < expected) {
+    if (e->size < expected || e->size - expected >= ref->element) {
         return es_source_fail(&c->source, ESRGAN_E_CORRUPT,
                               "entry '%.*s' has %llu bytes, expected %llu (%lld elements of %s)",
                               ES_SHOWN(e->name, e->name_size), (unsigned long long)e->size,

@@ -23,6 +23,9 @@
 #define DEFLATE_BEST 1032
 #define SLACK        64
 
+/* A checkpoint has an entry a storage, some thousands at most. */
+#define MAX_ENTRIES (1u << 18)
+
 typedef struct directory {
     uint64_t offset, size, count;
 } directory;
@@ -87,10 +90,14 @@ static esrgan_status read_end(const es_source *s, directory *dir) {
                               "end record at %zu: bytes are missing or were added",
                               (unsigned long long)dir->offset, (unsigned long long)dir->size, end);
     }
-    if (dir->count > dir->size / CENTRAL_SIZE || dir->count > UINT32_MAX / 2) {
+    if (dir->count > dir->size / CENTRAL_SIZE) {
         return es_source_fail(s, ESRGAN_E_CORRUPT,
                               "the zip directory claims %llu entries, but has only %llu bytes",
                               (unsigned long long)dir->count, (unsigned long long)dir->size);
+    }
+    if (dir->count > MAX_ENTRIES) {
+        return es_source_fail(s, ESRGAN_E_LIMIT, "a zip archive of more than %u entries",
+                              MAX_ENTRIES);
     }
     return ESRGAN_OK;
 }
