@@ -92,6 +92,8 @@ ISA_neonfp16   = -march=armv8.2-a+fp16
 ISA_neonbf16   = -march=armv8.2-a+bf16
 isa_of         = $(ISA_$(firstword $(subst _, ,$(notdir $(1)))))
 
+# The plain kernels are loops for the compiler to vectorise; nobody looks at floating-point flags.
+$(OBJ)/kernels/scalar/%.o $(OBJ)/kernels/openblas/%.o: ISAFLAGS = $(if $(SANITIZE),,-O3 -fno-trapping-math)
 $(OBJ)/kernels/x86/%.o $(OBJ)/kernels/arm/%.o: ISAFLAGS = $(call isa_of,$*)
 $(OBJ)/lib/%.o $(OBJ)/kernels/%.o: BUILDING = -DESRGAN_BUILDING
 $(OBJ)/examples/%.o: CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude $(CPPFLAGS)

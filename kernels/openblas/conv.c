@@ -8,19 +8,33 @@
 
 #include "kernels.h"
 
-enum { BAND = 512 };
+enum { BAND = 256 }; /* pixels: K of them are around the size of half an L2 cache */
+
+static size_t columns_of(const es_conv *c) {
+    return (size_t)c->channels_in * (size_t)(c->kernel * c->kernel);
+}
 
 static size_t conv_chunk(const es_conv *conv) {
     (void)conv;
     return BAND;
 }
 
-static size_t columns_of(const es_conv *c) {
-    return (size_t)c->channels_in * (size_t)(c->kernel * c->kernel);
-}
-
 static size_t conv_scratch(const es_conv *c, size_t count) {
     return columns_of(c) * count * sizeof(float);
+}
+
+/* out[i] = row[(x + i) / zoom] */
+static void copy_zoomed(float *out, const float *row, size_t x, size_t n, size_t zoom) {
+    row += x / zoom;
+    for (size_t phase = x % zoom; phase > 0 && phase < zoom && n > 0; phase++, n--) *out++ = *row;
+    row += x % zoom > 0;
+    if (zoom == 2) {
+        for (size_t i = 0; i < n / 2; i++) out[2 * i] = out[2 * i + 1] = row[i];
+    } else {
+        for (size_t i = 0; i < n / zoom; i++)
+            for (size_t j = 0; j < zoom; j++) out[zoom * i + j] = row[i];
+    }
+    for (size_t i = n / zoom * zoom; i < n; i++) out[i] = row[n / zoom];
 }
 
 /* out[i] = the input at columns x + i of a row, 0 outside; n of them. */
@@ -28,11 +42,10 @@ static void copy_row(float *out, const float *row, int64_t x, size_t n, const es
     while (n > 0 && x < 0) *out++ = 0.0f, x++, n--;
     size_t inside = x < c->width ? (size_t)(c->width - x) : 0;
     if (inside > n) inside = n;
-    if (c->zoom == 1) {
+    if (c->zoom == 1)
         memcpy(out, row + x, inside * sizeof *out);
-    } else {
-        for (size_t i = 0; i < inside; i++) out[i] = row[((size_t)x + i) / (size_t)c->zoom];
-    }
+    else
+        copy_zoomed(out, row, (size_t)x, inside, (size_t)c->zoom);
     for (size_t i = inside; i < n; i++) out[i] = 0.0f;
 }
 

@@ -5,7 +5,8 @@
 
 enum {
     COLUMNS = 64, /* outputs of a row that share one gathered patch */
-    LANES = 16    /* outputs whose sums are kept side by side */
+    LANES = 16,   /* outputs whose sums are kept side by side */
+    BLOCK = 128   /* elements worked on at a time */
 };
 
 static size_t conv_chunk(const es_conv *conv) {

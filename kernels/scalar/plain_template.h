@@ -69,30 +69,49 @@ static void NAME(conv)(const es_conv *c, size_t first, size_t count, void *scrat
     }
 }
 
+/* The functions on elements work through a block on the side: out may be an input, and a compiler
+ * that has to allow for that does not vectorise. */
+
 static void NAME(lrelu)(void *out, const void *in, size_t n, double alpha) {
-    REAL *o = out;
     const REAL *x = in, slope = (REAL)alpha;
-    for (size_t i = 0; i < n; i++) o[i] = x[i] < 0 ? slope * x[i] : x[i];
+    REAL block[BLOCK];
+    for (size_t i = 0, m; i < n; i += m, x += m) {
+        m = n - i < BLOCK ? n - i : BLOCK;
+        for (size_t j = 0; j < m; j++) block[j] = x[j] < 0 ? slope * x[j] : x[j];
+        memcpy((REAL *)out + i, block, m * sizeof *block);
+    }
 }
 
 static void NAME(scale)(void *out, const void *in, size_t n, double alpha) {
-    REAL *o = out;
     const REAL *x = in, factor = (REAL)alpha;
-    for (size_t i = 0; i < n; i++) o[i] = factor * x[i];
+    REAL block[BLOCK];
+    for (size_t i = 0, m; i < n; i += m, x += m) {
+        m = n - i < BLOCK ? n - i : BLOCK;
+        for (size_t j = 0; j < m; j++) block[j] = factor * x[j];
+        memcpy((REAL *)out + i, block, m * sizeof *block);
+    }
 }
 
 static void NAME(add)(void *out, const void *a, const void *b, size_t n) {
-    REAL *o = out;
     const REAL *x = a, *y = b;
-    for (size_t i = 0; i < n; i++) o[i] = x[i] + y[i];
+    REAL block[BLOCK];
+    for (size_t i = 0, m; i < n; i += m, x += m, y += m) {
+        m = n - i < BLOCK ? n - i : BLOCK;
+        for (size_t j = 0; j < m; j++) block[j] = x[j] + y[j];
+        memcpy((REAL *)out + i, block, m * sizeof *block);
+    }
 }
 
 static void NAME(residual)(void *out, const void *a, const void *b, size_t n, double alpha) {
-    REAL *o = out;
     const REAL *x = a, *y = b, factor = (REAL)alpha;
-    for (size_t i = 0; i < n; i++) {
-        const REAL scaled = factor * x[i];
-        o[i] = scaled + y[i];
+    REAL block[BLOCK];
+    for (size_t i = 0, m; i < n; i += m, x += m, y += m) {
+        m = n - i < BLOCK ? n - i : BLOCK;
+        for (size_t j = 0; j < m; j++) {
+            const REAL scaled = factor * x[j];
+            block[j] = scaled + y[j];
+        }
+        memcpy((REAL *)out + i, block, m * sizeof *block);
     }
 }
 
