@@ -68,6 +68,7 @@ may() {
     checkpoint:lib/base/* | checkpoint:lib/checkpoint/*) ;;
     network:lib/base/* | network:lib/checkpoint/checkpoint.h | network:lib/network/*) ;;
     engine:lib/base/* | engine:lib/network/network.h | engine:lib/engine/*) ;;
+    engine:kernels/*/cpu.h) ;; # what the CPU can
     engine:kernels/*/*) false ;;
     engine:kernels/*) ;; # the contracts
     picture:lib/base/* | picture:lib/picture/* | picture:lib/session.h) ;;

@@ -8,7 +8,7 @@
 
 #include "kernels.h"
 
-enum { BAND = 256 }; /* pixels: K of them are around the size of half an L2 cache */
+enum { BAND = 128 }; /* pixels: K of them, 1 MB at most, lie in an L2 cache */
 
 static size_t columns_of(const es_conv *c) {
     return (size_t)c->channels_in * (size_t)(c->kernel * c->kernel);
