@@ -1,4 +1,4 @@
-#include <errno.h>
+/* PNG files read, by libpng. */
 #include <png.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -16,12 +16,11 @@ typedef struct png_job {
     const uint8_t *data;
     size_t left;
     png_bytep *rows;
-    bool decoding;
 } png_job;
 
 static void on_error(png_structp png, png_const_charp text) {
     png_job *job = png_get_error_ptr(png);
-    complain("%s: %s PNG: %s", job->name, job->decoding ? "damaged" : "cannot be written as", text);
+    complain("%s: damaged PNG: %s", job->name, text);
     longjmp(png_jmpbuf(png), 1);
 }
 
@@ -38,12 +37,6 @@ static void read_bytes(png_structp png, png_bytep to, size_t size) {
     job->data += size;
     job->left -= size;
 }
-
-static void write_bytes(png_structp png, png_bytep from, size_t size) {
-    if (fwrite(from, 1, size, png_get_io_ptr(png)) != size) png_error(png, strerror(errno));
-}
-
-static void flush_bytes(png_structp png) { (void)png; }
 
 static bool make_rows(png_job *job, const picture *p) {
     job->rows = allocate((size_t)p->pixels.height, sizeof *job->rows);
@@ -94,50 +87,12 @@ static bool decode(png_job *job, picture *out) {
 }
 
 bool png_decode(const uint8_t *data, size_t size, const char *name, picture *out) {
-    png_job job = {.name = name, .data = data, .left = size, .decoding = true};
+    png_job job = {.name = name, .data = data, .left = size};
     job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
     job.info = job.png ? png_create_info_struct(job.png) : NULL;
     if (!job.info) complain("%s: out of memory", name);
     bool good = job.info && decode(&job, out);
     png_destroy_read_struct(&job.png, &job.info, NULL);
-    free(job.rows);
-    return good;
-}
-
-static bool encode(png_job *job, FILE *to, const picture *p) {
-    static const int types[] = {0, PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA,
-                                PNG_COLOR_TYPE_RGB, PNG_COLOR_TYPE_RGB_ALPHA};
-    if (setjmp(png_jmpbuf(job->png))) return false;
-    png_set_write_fn(job->png, to, write_bytes, flush_bytes);
-    png_set_user_limits(job->png, 0x7fffffff, 0x7fffffff);
-    /* Level 3 with one filter: within a few per cent of the size of level 9, many times faster. */
-    png_set_compression_level(job->png, 3);
-    png_set_filter(job->png, PNG_FILTER_TYPE_BASE, PNG_FILTER_SUB | PNG_FILTER_UP);
-    png_set_IHDR(job->png, job->info, (png_uint_32)p->pixels.width, (png_uint_32)p->pixels.height,
-                 p->pixels.bits, types[p->pixels.channels], PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    /* A profile that libpng finds fault with is no reason to lose the picture. */
-    png_set_benign_errors(job->png, 1);
-    if (p->icc)
-        png_set_iCCP(job->png, job->info, "ICC profile", 0, p->icc, (png_uint_32)p->icc_size);
-    if (p->exif) png_set_eXIf_1(job->png, job->info, (png_uint_32)p->exif_size, p->exif);
-    png_write_info(job->png, job->info);
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    if (p->pixels.bits == 16) png_set_swap(job->png);
-#endif
-    if (!make_rows(job, p)) return false;
-    png_write_image(job->png, job->rows);
-    png_write_end(job->png, job->info);
-    return true;
-}
-
-bool png_encode(FILE *to, const char *name, const picture *p) {
-    png_job job = {.name = name};
-    job.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
-    job.info = job.png ? png_create_info_struct(job.png) : NULL;
-    if (!job.info) complain("%s: out of memory", name);
-    bool good = job.info && encode(&job, to, p);
-    png_destroy_write_struct(&job.png, &job.info);
     free(job.rows);
     return good;
 }
