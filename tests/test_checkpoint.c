@@ -482,7 +482,7 @@ static void other_roots_are_named(void **state) {
          "name is empty or holds a zero byte");
     ROOT("}U\0ctorch._utils\n_rebuild_tensor_v2\n)Rs.", ESRGAN_E_CORRUPT, "name is empty");
     ROOT("}q\0U\1dh\0s.", ESRGAN_E_LIMIT, "more than 32 dictionaries inside one another");
-    ROOT("}U\1x", ESRGAN_E_CORRUPT, "data.pkl: ends at offset 4 without STOP");
+    ROOT("}U\1x", ESRGAN_E_CORRUPT, "data.pkl: ends without STOP at offset 4");
     ROOT("}\xfe", ESRGAN_E_CORRUPT, "data.pkl: unknown opcode 0xfe at offset 1");
     ROOT("}U\5a\nb\x1b\xff"
          "ctorch._utils\n_rebuild_qtensor\n)Rs.",
@@ -571,13 +571,14 @@ static void other_archives_are_named(void **state) {
 
 static void any_folder_will_do(void **state) {
     (void)state;
-    static const char *const folders[] = {"archive", "RealESRGAN_x4plus", "a/b", "\xc3\xbc ber"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const folders[] = {"archive/", "RealESRGAN_x4plus/", "a/b/", "\xc3\xbc ber/",
+                                          ""};
+    for (size_t i = 0; i < 5; i++) {
         forge pickle = {0}, file = {0};
         forge_small_dict(&pickle);
         char first[64], second[64];
-        snprintf(first, sizeof first, "%s/data/0", folders[i]);
-        snprintf(second, sizeof second, "%s/data.pkl", folders[i]);
+        snprintf(first, sizeof first, "%sdata/0", folders[i]);
+        snprintf(second, sizeof second, "%sdata.pkl", folders[i]);
         const forge_entry entries[] = {
             {.name = first, .data = "0123456789012345678901234567890123456789", .size = 40},
             {.name = second, .data = pickle.data, .size = pickle.size}};

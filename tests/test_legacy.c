@@ -255,6 +255,7 @@ static void truncation_and_corruption(void **state) {
         reading r;
         reading_open(&r, file.data, size, NULL, -1);
         assert_int_equal(r.status, ESRGAN_E_TRUNCATED);
+        assert_non_null(strstr(r.error.message, "cut short, download it again"));
         reading_close(&r);
     }
     expect_robust(&file);

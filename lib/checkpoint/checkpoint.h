@@ -35,8 +35,9 @@ typedef struct es_checkpoint {
 
 typedef struct es_checkpoint_options {
     const char *wrapper; /* NULL: by preference */
-    bool verify;
-    uint64_t max_bytes;
+    bool verify;         /* check the CRC-32 of every zip entry; else only of the pickle and of
+                            what has to be inflated */
+    uint64_t max_bytes;  /* most that may be allocated; 0: 4 GiB */
 } es_checkpoint_options;
 
 /* `bytes` must stay open as long as the checkpoint lives.  On failure *out is NULL. */

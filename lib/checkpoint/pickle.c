@@ -740,9 +740,12 @@ const char *es_pickle_opcode(uint8_t byte, es_pickle_argument *kind) {
 /* ---- Reading opcodes -------------------------------------------------------------------------- */
 
 static esrgan_status ends_early(machine *m) {
-    const char *name = opcodes[m->data[m->start]].name;
-    return es_source_fail(m->s, m->early, "%s: ends inside %s at offset %zu", m->where, name,
-                          m->start);
+    bool inside = m->start < m->size; /* of an opcode, rather than before one */
+    return es_source_fail(
+        m->s, m->early, "%s: ends %s%s at offset %zu%s", m->where,
+        inside ? "inside " : "without STOP", inside ? opcodes[m->data[m->start]].name : "",
+        m->start,
+        m->early == ESRGAN_E_TRUNCATED ? ": the file was cut short, download it again" : "");
 }
 
 static bool take_line(machine *m, const uint8_t **bytes, size_t *size) {
@@ -802,10 +805,7 @@ static esrgan_status take_argument(machine *m, es_pickle_argument kind, argument
 
 static esrgan_status step(machine *m) {
     m->start = m->at;
-    if (m->at >= m->size) {
-        return es_source_fail(m->s, m->early, "%s: ends at offset %zu without STOP", m->where,
-                              m->at);
-    }
+    if (m->at >= m->size) return ends_early(m);
     const opcode *op = &opcodes[m->data[m->at++]];
     if (op->name == NULL) {
         return es_source_fail(m->s, ESRGAN_E_CORRUPT, "%s: unknown opcode 0x%02x at offset %zu",

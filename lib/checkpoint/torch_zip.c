@@ -9,6 +9,11 @@ static bool ends_with(const es_zip_entry *e, const char *tail) {
     return e->name_size >= size && memcmp(e->name + e->name_size - size, tail, size) == 0;
 }
 
+/* In whatever folder, or in none. */
+static bool is_pickle(const es_zip_entry *e) {
+    return ends_with(e, "/data.pkl") || (ends_with(e, "data.pkl") && e->name_size == 8);
+}
+
 static bool in_folder(const es_container *c, const es_zip_entry *e, const char *folder) {
     size_t size = strlen(folder);
     return e->name_size >= c->folder_size + size &&
@@ -47,7 +52,7 @@ static esrgan_status find_pickle(es_container *c, es_zip_entry **pickle) {
     *pickle = NULL;
     for (size_t i = 0; i < c->zip.count; i++) {
         es_zip_entry *e = &c->zip.entries[i];
-        if (!ends_with(e, "/data.pkl")) continue;
+        if (!is_pickle(e)) continue;
         if (*pickle != NULL) {
             return es_source_fail(
                 &c->source, ESRGAN_E_CORRUPT, "two pickles in one archive: '%.*s' and '%.*s'",
