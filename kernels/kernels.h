@@ -36,6 +36,9 @@ typedef struct es_kernels {
     const char *name;
     bool wide; /* double */
 
+    /* Where not NULL, puts the weight of a convolution in the order that conv wants, as many
+     * elements at `out`; conv is then to be given that. */
+    void (*arrange)(const es_conv *conv, void *out);
     /* How many pixels of a convolution to compute in one go.  Depends on the shape alone, and so
      * does a result: the same pixels in the same pieces are the same bits. */
     size_t (*conv_chunk)(const es_conv *conv);
@@ -58,7 +61,7 @@ typedef struct es_kernels {
 
 void es_kernels_scalar(es_kernels *table, bool wide);
 
-/* Replaces the convolution by im2col and sgemm (not for a wide table). */
+/* Replaces the convolution by one that works through sgemm (not for a wide table). */
 void es_kernels_openblas(es_kernels *table);
 
 /* Sets OpenBLAS to one thread, for the whole process.  To be called once before its kernels are

@@ -178,6 +178,11 @@ static esrgan_status run_conv(work *w) {
             r->plan.planes[plane++] = at(r, source, c, 0);
     }
     w->conv.weight = usable(r, w->op->weight, &room);
+    if (r->kernels.arrange) {
+        r->kernels.arrange(&w->conv, room);
+        w->conv.weight = room;
+        room += (size_t)w->op->weight->numel * element(r);
+    }
     w->conv.bias = w->op->bias ? usable(r, w->op->bias, &room) : NULL;
     w->piece = piece_conv;
     return do_work(w);

@@ -191,6 +191,7 @@ static void plan_conv(es_plan *plan, es_step *step, const es_context *context,
     step->work = (double)pixels * op->channels_in * op->channels * op->kernel * op->kernel;
     size_t weight = 0;
     if (!es_plan_in_place(context, op->weight)) weight += (size_t)op->weight->numel;
+    if (kernels->arrange) weight += (size_t)op->weight->numel;
     if (op->bias && !es_plan_in_place(context, op->bias)) weight += (size_t)op->bias->numel;
     if (weight * element(plan) > plan->weight_bytes) plan->weight_bytes = weight * element(plan);
 }

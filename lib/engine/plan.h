@@ -41,7 +41,7 @@ typedef struct es_plan {
     const void **planes; /* room for the widest convolution's inputs */
     es_slot *slots;
     int slot_count;
-    size_t weight_bytes;  /* for the largest weight and bias that cannot be used in place */
+    size_t weight_bytes;  /* for the largest weight and bias that cannot be used as they lie */
     size_t scratch_bytes; /* a member */
     double work;
     uint64_t peak; /* bytes taken from the meter, the plan itself included */
