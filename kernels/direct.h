@@ -40,17 +40,23 @@ typedef struct es_direct_product {
 /*
  * How sums leave: v = sum + bias; v = max(v, slope * v); v = near_scale * v + near;
  * v = far_scale * v + far; rounded to bfloat16 and stored.
+ *
+ * What is added and stored may have eight bits more than bfloat16, kept apart in planes of bytes so
+ * that products need not skip over them: as bits, a float is (high << 16) + (low << 8), with low
+ * signed.  Long sums of residuals keep their precision that way.
  */
 typedef struct es_direct_finish {
-    const float *bias;    /* ES_DIRECT_LANES of them */
-    float slope;          /* 0..1; 1 for no activation */
-    const uint16_t *near; /* NULL, or the line of the block's first position; consecutive lines */
+    const float *bias;      /* ES_DIRECT_LANES of them */
+    float slope;            /* 0..1; 1 for no activation */
+    const uint16_t *near;   /* NULL, or the line of the block's first position; consecutive lines */
+    const int8_t *near_low; /* NULL, or the plane of its low bytes, by `lines` */
     float near_scale;
-    const uint16_t *far; /* NULL, or what lies where `out` lies; may be `out` itself */
+    const uint16_t *far;   /* NULL, or the plane to add, by `lines`; may be `out` itself */
+    const int8_t *far_low; /* NULL, or its low bytes; may be `out_low` itself */
     float far_scale;
     uint16_t *out;
-    const int32_t *lines; /* for each position the line of `out` and `far`; some may be repeated
-                             where nobody looks */
+    int8_t *out_low;      /* NULL, or where low bytes go; may be `near_low` */
+    const int32_t *lines; /* for each position its line; some may be repeated where nobody looks */
 } es_direct_finish;
 
 typedef struct es_direct_kernels {

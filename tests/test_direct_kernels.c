@@ -236,14 +236,23 @@ static void same_bits(const es_direct_kernels *k, const char *what, const uint16
                      want[i]);
 }
 
-/* One way out, alone (`product` NULL) or in the shadow of a product. */
-static void check_finish(const es_direct_kernels *k, const es_direct_product *product, bool near,
-                         bool far, float slope) {
+static void fill_bytes(int8_t *values, size_t n) {
+    for (size_t i = 0; i < n; i++) values[i] = (int8_t)(next() >> 24);
+}
+
+/* A way out: which of its parts are there. */
+typedef struct way {
+    bool near, far, low;
+    float slope;
+} way;
+
+/* Alone (`product` NULL) or in the shadow of a product. */
+static void check_finish(const es_direct_kernels *k, const es_direct_product *product, way w) {
     enum { LINES = 61 }; /* and one that stands for nowhere */
-    size_t size = (LINES + 1) * ES_DIRECT_LANES;
+    size_t size = (LINES + 1) * ES_DIRECT_LANES, near_size = ES_DIRECT_BLOCK * ES_DIRECT_LANES;
     guarded sums = guard(SUMS * sizeof(float), false), out = guard(size * 2, true);
-    guarded beside = guard(ES_DIRECT_BLOCK * ES_DIRECT_LANES * 2, false);
-    guarded bias = guard(ES_DIRECT_LANES * sizeof(float), false);
+    guarded low = guard(size, false), beside = guard(near_size * 2, false);
+    guarded beside_low = guard(size, true), bias = guard(ES_DIRECT_LANES * sizeof(float), false);
     guarded lines = guard(ES_DIRECT_BLOCK * sizeof(int32_t), false);
     static _Alignas(64) float other[SUMS];
     for (int i = 0; i < SUMS; i++) ((float *)sums.data)[i] = 3 * uniform();
@@ -251,33 +260,79 @@ static void check_finish(const es_direct_kernels *k, const es_direct_product *pr
         ((float *)sums.data)[next() % SUMS] = value_of(specials[next() % 8]);
     for (int i = 0; i < ES_DIRECT_LANES; i++) ((float *)bias.data)[i] = uniform();
     fill(out.data, size);
-    fill(beside.data, ES_DIRECT_BLOCK * ES_DIRECT_LANES);
+    fill(beside.data, near_size);
+    fill_bytes(low.data, size);
+    fill_bytes(beside_low.data, size);
     shuffle_lines(lines.data, LINES);
     uint16_t *want = malloc(size * 2);
-    assert_non_null(want);
+    int8_t *want_low = malloc(size);
+    assert_true(want && want_low);
     memcpy(want, out.data, size * 2);
+    memcpy(want_low, low.data, size);
     es_direct_finish f = {.bias = bias.data,
-                          .slope = slope,
-                          .near = near ? beside.data : NULL,
+                          .slope = w.slope,
+                          .near = w.near ? beside.data : NULL,
+                          .near_low = w.near && w.low ? beside_low.data : NULL,
                           .near_scale = 0.2f,
-                          .far = far ? want : NULL,
+                          .far = w.far ? want : NULL,
+                          .far_low = w.far && w.low ? want_low : NULL,
                           .far_scale = 0.7f,
                           .out = want,
+                          .out_low = w.low ? want_low : NULL,
                           .lines = lines.data};
     es_direct_scalar.finish(&f, sums.data);
     f.out = out.data;
-    if (far) f.far = out.data;
+    if (w.low) f.out_low = low.data;
+    if (w.far) f.far = out.data;
+    if (w.far && w.low) f.far_low = low.data;
     if (product)
         k->multiply(product, other, &f, sums.data);
     else
         k->finish(&f, sums.data);
     same_bits(k, "finish", out.data, want, LINES * ES_DIRECT_LANES);
+    for (size_t i = 0; i < LINES * ES_DIRECT_LANES; i++)
+        if (!isnan(value_of(want[i])) && ((int8_t *)low.data)[i] != want_low[i])
+            fail_msg("%s: low byte %zu is %d, expected %d", k->tier, i, ((int8_t *)low.data)[i],
+                     want_low[i]);
     free(want);
-    unguard(&sums);
-    unguard(&out);
-    unguard(&beside);
-    unguard(&bias);
-    unguard(&lines);
+    free(want_low);
+    guarded *all[] = {&sums, &out, &low, &beside, &beside_low, &bias, &lines};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) unguard(all[i]);
+}
+
+/* Sixteen bits of a float survive being taken apart and put together. */
+static void low_bytes(void **state) {
+    (void)state;
+    static _Alignas(64) float sums[SUMS];
+    static _Alignas(64) uint16_t high[ES_DIRECT_BLOCK * ES_DIRECT_LANES], again[sizeof high / 2];
+    static int8_t low[sizeof high / 2], low_again[sizeof high / 2];
+    float bias[ES_DIRECT_LANES] = {0};
+    int32_t lines[ES_DIRECT_BLOCK];
+    for (int i = 0; i < ES_DIRECT_BLOCK; i++) lines[i] = i;
+    for (int i = 0; i < SUMS; i++) sums[i] = uniform() * ldexpf(1, (int)(next() >> 25) - 64);
+    es_direct_finish f = {.bias = bias, .slope = 1, .out = high, .out_low = low, .lines = lines};
+    es_direct_scalar.finish(&f, sums);
+    for (int i = 0; i < SUMS; i++) {
+        int p = i / ES_DIRECT_LANES, o = i % ES_DIRECT_LANES;
+        float v =
+            sums[(o / ES_DIRECT_HALF * ES_DIRECT_BLOCK + p) * ES_DIRECT_HALF + o % ES_DIRECT_HALF];
+        uint32_t bits = ((uint32_t)high[i] << 16) + (uint32_t)(low[i] * 256);
+        float joined;
+        memcpy(&joined, &bits, sizeof joined);
+        assert_true(fabsf(joined - v) <= fabsf(v) * 0x1p-15f);
+    }
+    /* Added to nothing they stay what they are. */
+    memset(sums, 0, sizeof sums);
+    f = (es_direct_finish){.bias = bias,
+                           .slope = 1,
+                           .near = high,
+                           .near_low = low,
+                           .out = again,
+                           .out_low = low_again,
+                           .lines = lines};
+    es_direct_scalar.finish(&f, sums);
+    assert_memory_equal(again, high, sizeof high);
+    assert_memory_equal(low_again, low, sizeof low);
 }
 
 static void finishing(void **state) {
@@ -285,14 +340,13 @@ static void finishing(void **state) {
     for (int t = 0, count = find_tiers(); t < count; t++) {
         const es_direct_kernels *k = tiers[t];
         k->begin();
-        for (int way = 0; way < 8; way++) {
-            bool near = way & 1, far = way & 2;
-            float slope = way & 4 ? 0.2f : 1;
-            check_finish(k, NULL, near, far, slope);
+        for (int i = 0; i < 16; i++) {
+            way w = {i & 1, i & 2, i & 4, i & 8 ? 0.2f : 1};
+            check_finish(k, NULL, w);
             for (int chunks = 1; chunks <= 6; chunks++) { /* few steps and many */
-                shape s = {chunks, 1 + way % 3, 1 + chunks % 3, 2};
+                shape s = {chunks, 1 + i % 3, 1 + chunks % 3, 2};
                 fixture f = set_up(s, false);
-                check_finish(k, &f.product, near, far, slope);
+                check_finish(k, &f.product, w);
                 tear_down(&f);
             }
         }
@@ -373,7 +427,8 @@ static void choice(void **state) {
 int main(void) {
     const struct CMUnitTest direct_kernels[] = {
         cmocka_unit_test(choice),    cmocka_unit_test(products),  cmocka_unit_test(places),
-        cmocka_unit_test(finishing), cmocka_unit_test(gathering), cmocka_unit_test(packing),
+        cmocka_unit_test(finishing), cmocka_unit_test(low_bytes), cmocka_unit_test(gathering),
+        cmocka_unit_test(packing),
     };
     return cmocka_run_group_tests(direct_kernels, NULL, NULL);
 }

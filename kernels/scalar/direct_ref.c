@@ -3,15 +3,13 @@
 
 #include "direct.h"
 
-static float widen(uint16_t h) {
-    uint32_t bits = (uint32_t)h << 16;
+/* As a product takes it: denormals count as zero. */
+static float operand(uint16_t h) {
+    uint32_t bits = ((h & 0x7f80u) == 0 ? h & 0x8000u : (uint32_t)h) << 16;
     float f;
     memcpy(&f, &bits, sizeof f);
     return f;
 }
-
-/* As a product takes it: denormals count as zero. */
-static float operand(uint16_t h) { return widen((h & 0x7f80u) == 0 ? h & 0x8000u : h); }
 
 /* To nearest, ties to even; NaN stays NaN, denormals become zero. */
 static uint16_t narrow(float f) {
@@ -40,17 +38,39 @@ static double product_of(const es_direct_product *p, int position, int o) {
     return sum;
 }
 
+/* The float whose upper bits are `high`, and whose next eight, signed, are *low. */
+static float join(uint16_t high, const int8_t *low) {
+    uint32_t bits = ((uint32_t)high << 16) + (low ? (uint32_t)((int32_t)*low * 256) : 0);
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* What `high`, to which v was rounded, leaves of it. */
+static int8_t low_of(float v, uint16_t high) {
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    int32_t rest = (int32_t)(bits - ((uint32_t)high << 16) + 0x80u);
+    rest = rest < 0 ? -((255 - rest) / 256) : rest / 256; /* towards minus infinity */
+    return (int8_t)(rest < -128 ? -128 : rest > 127 ? 127 : rest);
+}
+
 static void finish(const es_direct_finish *f, const float *sums) {
     for (int p = 0; p < ES_DIRECT_BLOCK; p++) {
-        size_t at = (size_t)f->lines[p] * ES_DIRECT_LANES;
+        size_t line = (size_t)f->lines[p] * ES_DIRECT_LANES;
         for (int o = 0; o < ES_DIRECT_LANES; o++) {
+            size_t at = line + (size_t)o;
             float v = sums[(o / ES_DIRECT_HALF * ES_DIRECT_BLOCK + p) * ES_DIRECT_HALF +
                            o % ES_DIRECT_HALF] +
                       f->bias[o];
             if (f->slope * v > v) v = f->slope * v;
-            if (f->near) v = f->near_scale * v + widen(f->near[p * ES_DIRECT_LANES + o]);
-            if (f->far) v = f->far_scale * v + widen(f->far[at + (size_t)o]);
-            f->out[at + (size_t)o] = narrow(v);
+            if (f->near)
+                v = f->near_scale * v +
+                    join(f->near[p * ES_DIRECT_LANES + o], f->near_low ? f->near_low + at : NULL);
+            if (f->far)
+                v = f->far_scale * v + join(f->far[at], f->far_low ? f->far_low + at : NULL);
+            f->out[at] = narrow(v);
+            if (f->out_low) f->out_low[at] = low_of(v, f->out[at]);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 enum {
     FRAMES = 3,      /* an RRDB's input, its first and its second dense block's output */
+    LOWS = 2,        /* low bytes of an RRDB's input, and of its last dense block's output */
     UNIT_ROWS = 256, /* at most, so that progress is told and cancelling heard in time */
     BAND_ROWS = 16   /* of the tail, whose result is gathered row by row before it goes out */
 };
@@ -55,6 +56,7 @@ typedef struct layout {
     es_direct_grid grid[3]; /* by group */
     size_t frame_plane;     /* elements */
     size_t frame[FRAMES];   /* bytes from here on */
+    size_t low;
     size_t pack;
     size_t rings, planes, floats; /* of each member: see member_memory */
 } layout;
@@ -120,6 +122,7 @@ static bool lay_out(layout *l, const es_direct_net *net, int height, int width, 
     for (int i = 0; i < FRAMES; i++)
         l->frame[i] =
             l->frame_plane * sizeof(uint16_t) * (size_t)(i == 1 ? inputs : net->feature_planes);
+    l->low = l->frame_plane * (size_t)net->feature_planes;
     l->pack = larger(net->pack[ES_DIRECT_DENSE], net->pack[ES_DIRECT_TAIL]) * sizeof(uint16_t);
     if (keep) l->pack = whole_pack(net) * sizeof(uint16_t);
     l->rings = 0;
@@ -164,6 +167,7 @@ typedef struct run {
     int height, width; /* of the body */
     es_direct_frame frames[FRAMES];
     void *frame_memory[FRAMES];
+    int8_t *lows[LOWS];
     uint8_t *members; /* member_bytes each */
     kept own;         /* weights, where they are not kept */
     kept *weights;
@@ -331,6 +335,12 @@ static bool get_memory(run *r) {
         r->frames[i] =
             (es_direct_frame){.base = r->frame_memory[i], .plane = r->layout.frame_plane};
     }
+    for (int i = 0; i < LOWS; i++)
+        if ((r->lows[i] = es_alloc(allocator_of(r), r->layout.low)) == NULL) return false;
+    /* Low bytes are only added position by position, so those of an RRDB's inner values can be
+     * replaced in place. */
+    r->frames[0].low = r->lows[0];
+    r->frames[1].low = r->frames[2].low = r->lows[1];
     size_t members = (size_t)r->context->members;
     r->members = es_alloc(allocator_of(r), members * member_bytes(&r->layout));
     return r->members != NULL && get_weights(r);
@@ -339,6 +349,7 @@ static bool get_memory(run *r) {
 static void release_memory(run *r) {
     for (int i = 0; i < FRAMES; i++)
         es_free(allocator_of(r), r->frame_memory[i], r->layout.frame[i]);
+    for (int i = 0; i < LOWS; i++) es_free(allocator_of(r), r->lows[i], r->layout.low);
     es_free(allocator_of(r), r->members, (size_t)r->context->members * member_bytes(&r->layout));
     if (r->own.pack) release_kept(&r->own);
 }
@@ -368,6 +379,7 @@ static esrgan_status estimate(const es_context *context, int height, int width, 
     *bytes = r.layout.pack + (uint64_t)context->members * member_bytes(&r.layout);
     if (context->keep_weights) *bytes += sizeof(kept);
     for (int i = 0; i < FRAMES; i++) *bytes += r.layout.frame[i];
+    *bytes += LOWS * r.layout.low;
     return ESRGAN_OK;
 }
 

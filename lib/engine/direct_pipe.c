@@ -340,11 +340,18 @@ static es_direct_finish finish_at(const pipe *p, const stage *s, const float *bi
                           .far_scale = work->net->far_scale,
                           .lines = lines};
     if (s->near_plane >= 0) f.near = line_at(s->in, s->near_plane + plane, line);
-    if (s->out)
+    if (s->out) {
         f.out = line_at(s->out, s->out_plane + plane, 0);
-    else
-        f.out = work->out.base + (size_t)plane * work->out.plane;
-    if (work->far && s->near_plane >= 0) f.far = f.out;
+        return f;
+    }
+    size_t offset = (size_t)plane * work->out.plane;
+    f.out = work->out.base + offset;
+    f.out_low = work->out.low + offset;
+    if (s->near_plane >= 0) f.near_low = work->in.low + offset;
+    if (work->far) {
+        f.far = f.out;
+        f.far_low = f.out_low;
+    }
     return f;
 }
 

@@ -74,6 +74,7 @@ size_t es_direct_layer_weights(const es_direct_layer *layer);
 /* A picture of lines at the size of the network's body; one more line takes what nobody wants. */
 typedef struct es_direct_frame {
     uint16_t *base;
+    int8_t *low;  /* NULL, or the low bytes of its elements (es_direct_finish) */
     size_t plane; /* elements */
 } es_direct_frame;
 
