@@ -300,6 +300,13 @@ static void check_finish(const es_direct_kernels *k, const es_direct_product *pr
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) unguard(all[i]);
 }
 
+static float join(uint16_t high, int8_t low) {
+    uint32_t bits = ((uint32_t)high << 16) + (uint32_t)(low * 256);
+    float joined;
+    memcpy(&joined, &bits, sizeof joined);
+    return joined;
+}
+
 /* Sixteen bits of a float survive being taken apart and put together. */
 static void low_bytes(void **state) {
     (void)state;
@@ -316,12 +323,11 @@ static void low_bytes(void **state) {
         int p = i / ES_DIRECT_LANES, o = i % ES_DIRECT_LANES;
         float v =
             sums[(o / ES_DIRECT_HALF * ES_DIRECT_BLOCK + p) * ES_DIRECT_HALF + o % ES_DIRECT_HALF];
-        uint32_t bits = ((uint32_t)high[i] << 16) + (uint32_t)(low[i] * 256);
-        float joined;
-        memcpy(&joined, &bits, sizeof joined);
+        float joined = join(high[i], low[i]);
         assert_true(fabsf(joined - v) <= fabsf(v) * 0x1p-15f);
     }
-    /* Added to nothing they stay what they are. */
+    /* Added to nothing they stay what they are, but for the one tie: -128 belongs to the next number
+     * down as well, as 128, for which there is no byte. */
     memset(sums, 0, sizeof sums);
     f = (es_direct_finish){.bias = bias,
                            .slope = 1,
@@ -331,8 +337,14 @@ static void low_bytes(void **state) {
                            .out_low = low_again,
                            .lines = lines};
     es_direct_scalar.finish(&f, sums);
-    assert_memory_equal(again, high, sizeof high);
-    assert_memory_equal(low_again, low, sizeof low);
+    for (int i = 0; i < SUMS; i++) {
+        if (low[i] != -128) {
+            assert_int_equal(again[i], high[i]);
+            assert_int_equal(low_again[i], low[i]);
+        }
+        float joined = join(high[i], low[i]);
+        assert_true(fabsf(join(again[i], low_again[i]) - joined) <= fabsf(joined) * 0x1p-15f);
+    }
 }
 
 static void finishing(void **state) {
