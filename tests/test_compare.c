@@ -274,6 +274,147 @@ static void every_fault_is_named(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+/* ---- Two results and no trace ---- */
+
+static const fault_case RESULTS[] = {
+    {.kind = FAULTY_ACTIVATION_SKIPPED, .net = "x4", .cause = "activation-skipped"},
+    {.kind = FAULTY_SLOPE, .amount = 0.1, .net = "x4", .cause = "wrong-slope"},
+    {.kind = FAULTY_BIAS_MISSING, .net = "x2plus", .cause = "bias-missing"},
+    {.kind = FAULTY_SCALE_MISSING, .net = "x4", .cause = "residual-scale-missing"},
+    {.kind = FAULTY_SHORTCUT_MISSING, .net = "x4", .cause = "shortcut-missing"},
+    {.kind = FAULTY_REFLECT, .net = "x4", .cause = "reflect-padding"},
+    {.kind = FAULTY_REPLICATE, .net = "plus", .cause = "replicate-padding"},
+    {.kind = FAULTY_BILINEAR, .net = "x4", .cause = "nearest-is-bilinear"},
+    {.kind = FAULTY_KERNEL_TURNED, .net = "x4", .cause = "kernel-turned"},
+    {.kind = FAULTY_INPUTS_REVERSED, .net = "x4", .cause = "inputs-reversed"},
+    {.kind = FAULTY_UNSHUFFLE_ORDER, .net = "x2plus", .cause = "unshuffle-order"},
+    {.kind = FAULTY_CHW_AS_HWC, .net = "x4", .layer = "input", .cause = "input-chw-as-hwc"},
+    {.kind = FAULTY_HWC_AS_CHW, .net = "x2plus", .layer = "input", .cause = "input-hwc-as-chw"},
+    {.kind = FAULTY_BGR, .net = "x4", .layer = "input", .cause = "input-rgb-bgr"},
+    {.kind = FAULTY_GAIN,
+     .amount = 255,
+     .net = "x4",
+     .layer = "input",
+     .cause = "input-not-divided"},
+    {.kind = FAULTY_CHW_AS_HWC, .net = "x4", .layer = "conv_last", .cause = "chw-as-hwc"},
+    {.kind = FAULTY_HWC_AS_CHW, .net = "x4", .layer = "conv_last", .cause = "hwc-as-chw"},
+    {.kind = FAULTY_BGR, .net = "plus", .layer = "conv_last", .cause = "rgb-bgr"},
+    {.kind = FAULTY_TRANSPOSED, .net = "x4", .layer = "conv_last", .cause = "transposed"},
+    {.kind = FAULTY_FLIPPED_X, .net = "x4", .layer = "conv_last", .cause = "flipped-x"},
+    {.kind = FAULTY_FLIPPED_Y, .net = "x4", .layer = "conv_last", .cause = "flipped-y"},
+    {.kind = FAULTY_SHIFTED, .net = "x4", .layer = "conv_last", .cause = "shifted"},
+};
+
+static void results_alone_tell_the_cause(void **state) {
+    (void)state;
+    int wrong = 0;
+    char model_path[400], ref[400], test[400], line[2000];
+    path_in(model_path, sizeof model_path, "model.pth");
+    path_in(ref, sizeof ref, "ref");
+    path_in(test, sizeof test, "test");
+    for (size_t i = 0; i < sizeof RESULTS / sizeof *RESULTS; i++) {
+        const fault_case *c = &RESULTS[i];
+        write_model(shape_of(c->net), 11, model_path);
+        esrgan_model *model = open_model(model_path, NULL);
+        double *input = scene(3, 20, 20, 5);
+        faulty healthy = {FAULTY_NONE, -1, 0, "fp64", "input,output", false};
+        faulty broken = {c->kind,   c->layer ? esrgan_layer_find(model, c->layer) : -1,
+                         c->amount, "fp32",
+                         "output",  false};
+        assert_true(faulty_run(model, input, 20, 20, &healthy, ref, NULL));
+        assert_true(faulty_run(model, input, 20, 20, &broken, test, NULL));
+        snprintf(line, sizeof line,
+                 "'%s/output.npy' '%s/output.npy' --model '%s' --input '%s/input.npy'", ref, test,
+                 model_path, ref);
+        outcome o = compare(line);
+        if (o.status != 1 || strcmp(o.cause, c->cause) != 0) {
+            print_error("%s (%s): found '%s', status %d\n%.1200s\n", c->cause, c->net, o.cause,
+                        o.status, o.text);
+            wrong++;
+        }
+        free(o.text);
+        free(input);
+        esrgan_model_free(model);
+        remove_folder(ref);
+        remove_folder(test);
+    }
+    assert_int_equal(wrong, 0);
+}
+
+/* Weights of `params` where those of `params_ema` were asked for: by trace and by result. */
+static void other_weights_are_named(void **state) {
+    (void)state;
+    static const char path[] = "tests/golden/cases/params-ema-first.pth";
+    char ref[400], test[400], line[2000];
+    path_in(ref, sizeof ref, "ref");
+    path_in(test, sizeof test, "test");
+    esrgan_model *right = open_model(path, NULL), *other = open_model(path, "params");
+    double *input = scene(3, 20, 20, 7);
+    faulty how = {FAULTY_NONE, -1, 0, "fp32", NULL, false};
+    assert_true(faulty_run(right, input, 20, 20, &how, ref, NULL));
+    assert_true(faulty_run(other, input, 20, 20, &how, test, NULL));
+    snprintf(line, sizeof line, "'%s' '%s' --model '%s'", ref, test, path);
+    outcome o = compare(line);
+    assert_int_equal(o.status, 1);
+    assert_string_equal(o.culprit, "conv_first");
+    assert_string_equal(o.cause, "other-weights");
+    free(o.text);
+    snprintf(line, sizeof line,
+             "'%s/output.npy' '%s/output.npy' --model '%s' --input '%s/input.npy'", ref, test, path,
+             ref);
+    o = compare(line);
+    assert_int_equal(o.status, 1);
+    assert_string_equal(o.cause, "other-weights");
+    free(o.text);
+    free(input);
+    esrgan_model_free(right);
+    esrgan_model_free(other);
+    remove_folder(ref);
+    remove_folder(test);
+}
+
+/* The dump has a gap: the next value to dump lies within it. */
+static void the_next_value_is_named(void **state) {
+    (void)state;
+    char model_path[400], ref[400], test[400], line[2000];
+    path_in(model_path, sizeof model_path, "model.pth");
+    path_in(ref, sizeof ref, "ref");
+    path_in(test, sizeof test, "test");
+    write_model(shape_of("x4"), 11, model_path);
+    esrgan_model *model = open_model(model_path, NULL);
+    double *input = scene(3, 20, 20, 5);
+    faulty healthy = {FAULTY_NONE, -1, 0, "fp64", NULL, false};
+    faulty broken = {FAULTY_CHANNELS,
+                     esrgan_layer_find(model, "body.0.rdb2.conv3.pre"),
+                     0,
+                     "fp32",
+                     "input,conv_first,body.0.rdb1,body.0.rdb2,conv_body,conv_last",
+                     false};
+    assert_true(faulty_run(model, input, 20, 20, &healthy, ref, NULL));
+    snprintf(line, sizeof line, "'%s' '%s' --model '%s'", ref, test, model_path);
+    static char dump[2000];
+    snprintf(dump, sizeof dump, "%s", broken.dump);
+    broken.dump = dump;
+    for (int step = 0;; step++) { /* asked for, dumped, asked again: down to the layer itself */
+        assert_true(step < 6);
+        assert_true(faulty_run(model, input, 20, 20, &broken, test, NULL));
+        outcome o = compare(line);
+        assert_int_equal(o.status, 1);
+        remove_folder(test);
+        if (!o.next[0]) {
+            assert_string_equal(o.culprit, "body.0.rdb2.conv3.pre");
+            free(o.text);
+            break;
+        }
+        assert_null(strstr(dump, o.next));
+        snprintf(dump + strlen(dump), sizeof dump - strlen(dump), ",%s", o.next);
+        free(o.text);
+    }
+    free(input);
+    esrgan_model_free(model);
+    remove_folder(ref);
+}
+
 /* ---- No false alarms ---- */
 
 static void healthy_runs_are_left_alone(void **state) {
@@ -330,6 +471,9 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_fault_is_named),
+        cmocka_unit_test(results_alone_tell_the_cause),
+        cmocka_unit_test(other_weights_are_named),
+        cmocka_unit_test(the_next_value_is_named),
         cmocka_unit_test(healthy_runs_are_left_alone),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
