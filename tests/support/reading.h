@@ -10,7 +10,7 @@ typedef struct reading {
     es_checkpoint *checkpoint; /* NULL unless status is ESRGAN_OK */
     esrgan_status status;
     esrgan_error error;
-    double seconds; /* that opening took */
+    double seconds; /* of CPU that opening took */
     es_bytes bytes;
     es_meter meter;
     uint8_t *copy;
