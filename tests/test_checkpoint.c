@@ -481,7 +481,7 @@ static void other_roots_are_named(void **state) {
     ROOT("}U\3a\0bctorch._utils\n_rebuild_tensor_v2\n)Rs.", ESRGAN_E_CORRUPT,
          "name is empty or holds a zero byte");
     ROOT("}U\0ctorch._utils\n_rebuild_tensor_v2\n)Rs.", ESRGAN_E_CORRUPT, "name is empty");
-    ROOT("}q\0U\1dh\0s.", ESRGAN_E_LIMIT, "more than 32 dictionaries inside one another");
+    ROOT("}q\0U\1dh\0s.", ESRGAN_E_LIMIT, "more than 8 dictionaries inside one another");
     ROOT("}U\1x", ESRGAN_E_CORRUPT, "data.pkl: ends without STOP at offset 4");
     ROOT("}\xfe", ESRGAN_E_CORRUPT, "data.pkl: unknown opcode 0xfe at offset 1");
     ROOT("}U\5a\nb\x1b\xff"
@@ -685,6 +685,11 @@ static void references_are_no_bombs(void **state) {
     for (int i = 0; i < 500000; i++) FORGE(&pickle, "h\0h\1");
     FORGE(&pickle, "u.");
     expect_limit(&pickle, "a dictionary of 500001 entries, where at most 131072");
+    pickle.size = 0; /* a dictionary that holds itself, with much to look through each time */
+    FORGE(&pickle, "}q\0(U\tgeneratorh\0");
+    for (int i = 0; i < 100000; i++) FORGE(&pickle, "U\nparams_em1N");
+    FORGE(&pickle, "u.");
+    expect_limit(&pickle, "more than 8 dictionaries inside one another");
     pickle.size = 0;
     FORGE(&pickle, "}U\1n");
     char key[300];

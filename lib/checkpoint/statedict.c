@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* How many dictionaries inside one another are gone through. */
-#define MAX_UNWRAPPED 32
+#define MAX_UNWRAPPED 8
 
 /* Names and tensors can be referred to again and again in few bytes; what is made of them cannot. */
 #define MAX_ENTRIES (1 << 17)
