@@ -106,6 +106,33 @@ z = zipfile.ZipFile('packed.npz', 'w', zipfile.ZIP_DEFLATED)
 for f in sorted(os.listdir('ref')): z.write('ref/' + f, f)"
 expect 0 "$ESRGAN" compare ref packed.npz --model "$MODEL"
 
+# The names of an ONNX export, as PyTorch writes them for BasicSR's module.
+mkdir onnx
+python3 - <<'END'
+import json
+m = json.load(open("ref/manifest.json"))
+def onnx(name):
+    part = name.split(".")
+    if part[0] == "body" and len(part) > 3:
+        k = int(part[3][4])
+        if part[-1] == "act":
+            return f"/body/body.{part[1]}/{part[2]}/lrelu{'_%d' % (k - 1) if k > 1 else ''}/LeakyRelu_output_0"
+        return f"/body/body.{part[1]}/{part[2]}/conv{k}/Conv_output_0"
+    if part[0] == "body":
+        return "/body/body." + "/".join(part[1:]) + "/Add_output_0"
+    plain = {"trunk_sum": "/Add_output_0", "up1.nearest": "/Resize_output_0", "up2.nearest": "/Resize_1_output_0",
+             "conv_up1.act": "/lrelu/LeakyRelu_output_0", "conv_up2.act": "/lrelu_1/LeakyRelu_output_0",
+             "conv_hr.act": "/lrelu_2/LeakyRelu_output_0", "input": "input", "output": None, "output.u8": None}
+    return plain.get(name, f"/{part[0]}/Conv_output_0")
+values = [(onnx(v["name"]), v["name"]) for v in m["values"]]
+json.dump({"format": "esrgan-trace", "values": [{"name": a, "file": "../ref/" + b + ".npy"} for a, b in values if a]},
+          open("onnx/manifest.json", "w"))
+END
+expect 0 "$ESRGAN" compare ref onnx --model "$MODEL" --json
+is "$(python3 -c "
+import json; r = json.load(open('stdout'))
+print(len(r['layers']) - sum('local_max' in l for l in r['layers']), [n for n in r['notes'] if 'unknown' in n])")" "2 []" "ONNX names"
+
 # ---- Tensors and pictures
 expect 0 "$ESRGAN" compare ref/conv_last.npy ref/conv_last.npy
 expect 1 "$ESRGAN" compare ref/conv_last.npy ref/conv_first.npy --json

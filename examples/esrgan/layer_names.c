@@ -180,6 +180,59 @@ static bool known_name(const char *raw, int blocks, int up_stages, char *name) {
     return false;
 }
 
+/* The module path in "/body/body.0/rdb1/conv1/Conv_output_0": each level repeats the one above it
+ * where that is a list.  Returns what follows the last slash. */
+static const char *onnx_path(const char *raw, char *path) {
+    const char *above = "", *at = raw + 1, *end;
+    size_t above_size = 0, start = 0, used = 0;
+    path[0] = 0;
+    for (; (end = strchr(at, '/')) != NULL; at = end + 1) {
+        size_t size = (size_t)(end - at);
+        bool again = size > above_size && above_size > 0 && !strncmp(at, above, above_size) &&
+                     at[above_size] == '.';
+        if (!again) start = used + (used > 0);
+        if (start + size + 2 > LAYER_NAME_SIZE) break;
+        if (start > 0) path[start - 1] = '.';
+        memcpy(path + start, at, size);
+        used = start + size;
+        path[used] = 0;
+        above = at;
+        above_size = size;
+    }
+    return at;
+}
+
+/* Names that PyTorch's ONNX export gives.  An activation that several convolutions share is
+ * numbered: "lrelu", "lrelu_1" ... in the order of its calls. */
+static bool onnx_name(const char *raw, int up_stages, char *name) {
+    char path[LAYER_NAME_SIZE];
+    int n = 0;
+    const char *op = onnx_path(raw, path);
+    if (!strncmp(op, "Resize", 6) && !*path) {
+        sscanf(op, "Resize_%d", &n);
+        snprintf(name, LAYER_NAME_SIZE, "up%d.nearest", n + 1);
+    } else if (!strncmp(op, "Add_output", 10)) {
+        snprintf(name, LAYER_NAME_SIZE, "%s", *path ? path : "trunk_sum");
+    } else if (!strncmp(op, "LeakyRelu", 9)) {
+        char *shared = strstr(path, "lrelu");
+        snprintf(name, LAYER_NAME_SIZE, "%s", path);
+        if (!shared) return true;
+        sscanf(shared, "lrelu_%d", &n);
+        *shared = 0;
+        if (*path)
+            snprintf(name, LAYER_NAME_SIZE, "%.120sconv%d.act", path, n + 1);
+        else if (n < up_stages)
+            snprintf(name, LAYER_NAME_SIZE, "conv_up%d.act", n + 1);
+        else
+            strcpy(name, "conv_hr.act");
+    } else if (!strncmp(op, "Conv_output", 11) || !strncmp(op, "Resize", 6)) {
+        snprintf(name, LAYER_NAME_SIZE, "%s", path);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 void layer_name(const char *raw, const name_map *map, int blocks, int up_stages,
                 char name[LAYER_NAME_SIZE]) {
     for (size_t i = 0; map && i < map->count; i++)
@@ -187,7 +240,8 @@ void layer_name(const char *raw, const name_map *map, int blocks, int up_stages,
             snprintf(name, LAYER_NAME_SIZE, "%s", map->ours[i]);
             return;
         }
-    char bare[LAYER_NAME_SIZE];
+    char bare[LAYER_NAME_SIZE], onnx[LAYER_NAME_SIZE];
+    if (raw[0] == '/' && onnx_name(raw, up_stages, onnx)) raw = onnx;
     for (size_t i = 0; i < sizeof PREFIXES / sizeof *PREFIXES; i++)
         if (!strncmp(raw, PREFIXES[i], strlen(PREFIXES[i]))) raw += strlen(PREFIXES[i]);
     snprintf(bare, sizeof bare, "%s", raw);

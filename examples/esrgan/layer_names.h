@@ -24,7 +24,8 @@ void name_map_free(name_map *map);
 
 /*
  * The canonical name for `raw`: by the map (may be NULL) where it is in it, else by the key layouts
- * of BasicSR, BSRGAN and old ESRGAN, with or without wrapper prefixes and ".weight".  `blocks` and
+ * of BasicSR, BSRGAN and old ESRGAN, with or without wrapper prefixes and ".weight", as modules or
+ * as PyTorch's ONNX export writes them ("/body/body.0/rdb1/conv1/Conv_output_0").  `blocks` and
  * `up_stages` tell what the numbers of the old layout mean; -1 where they are not known.
  * A name that is none of these comes back as it is.
  */

@@ -96,18 +96,22 @@ static void read_shape(trace_value *value) {
                            .about = value->about};
 }
 
-/* How many blocks and up stages the names of the old layout speak of; -1 where none does. */
-static void old_layout(const trace_file *trace, int *blocks, int *ups) {
-    int highest = -1, top = -1, n, end;
+/* How many blocks and up stages names speak of that only make sense with these numbers: those of
+ * the old layout and of ONNX.  -1 where there are none such. */
+static void count_stages(const trace_file *trace, int *blocks, int *ups) {
+    int highest = -1, top = -1, resized = 0, n, end;
     for (int i = 0; i < trace->count; i++) {
         const char *raw = trace->values[i].raw;
         end = 0;
         if (sscanf(raw, "model.1.sub.%d%n", &n, &end) == 1 && end && n > highest) highest = n;
         end = 0;
         if (sscanf(raw, "model.%d%n", &n, &end) == 1 && end && n > top) top = n;
+        if (sscanf(raw, "/model/model.1/sub/sub.%d/", &n) == 1 && n > highest) highest = n;
+        if (sscanf(raw, "/model/model.%d/", &n) == 1 && n > top) top = n;
+        resized += strstr(raw, "/Resize") != NULL;
     }
     *blocks = highest; /* the trunk's convolution follows the last block */
-    *ups = top >= 4 && (top - 4) % 3 == 0 ? (top - 4) / 3 : -1;
+    *ups = resized > 0 ? resized : top >= 4 && (top - 4) % 3 == 0 ? (top - 4) / 3 : -1;
 }
 
 static bool read_values(trace_file *trace, const name_map *map) {
@@ -139,7 +143,7 @@ static bool read_values(trace_file *trace, const name_map *map) {
         read_shape(value);
         trace->count++;
     }
-    old_layout(trace, &blocks, &ups);
+    count_stages(trace, &blocks, &ups);
     for (int i = 0; i < trace->count; i++)
         layer_name(trace->values[i].raw, map, blocks, ups, trace->values[i].name);
     return true;
