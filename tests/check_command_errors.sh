@@ -151,5 +151,15 @@ $PNG make in/a.png 8 8 RGB
 cp large.png in/b.png
 is "$(python3 "$ROOT/tests/support/interrupt.py" 1.5 "$ESRGAN" upscale -m "$MODEL" --backend reference -j 1 in -o out 2>stderr)" "130 soon"
 only out a_out.png
+python3 - <<'END'
+import struct
+head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 700, 700)}"
+head += b" " * ((-11 - len(head)) % 64) + b"\n"
+open("large.npy", "wb").write(b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head + bytes(4 * 3 * 700 * 700))
+END
+is "$(python3 "$ROOT/tests/support/interrupt.py" 1.5 "$ESRGAN" forward -m "$MODEL" --backend reference -j 1 large.npy -o out/large.npy 2>stderr)" "130 soon"
+is "$(python3 "$ROOT/tests/support/interrupt.py" 1.5 "$ESRGAN" eval -m "$GOLDEN/esrgan-1x.pth" --backend reference -j 1 --hr large.png -o sheets 2>stderr)" "130 soon"
+said 'interrupted'
+only out a_out.png
 is "$(find . -name '.esrgan-*' | wc -l)" 0 "temporary files"
 finish

@@ -6,7 +6,7 @@ expect 0 "$ESRGAN" --help
 silent stderr
 printed '^Usage: esrgan COMMAND'
 cp stdout help
-for a in -h help; do
+for a in -h help 'help help'; do
     expect 0 "$ESRGAN" $a
     same stdout help
 done

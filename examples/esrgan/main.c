@@ -98,7 +98,7 @@ static const struct sub_command *find_command(const char *name) {
 }
 
 static int help(int argc, char **argv) {
-    if (argc < 2) {
+    if (argc < 2 || !strcmp(argv[1], "help")) {
         print_usage(stdout);
         return finish_output(EXIT_DONE);
     }

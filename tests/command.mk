@@ -1,0 +1,8 @@
+# Memory: the whole command, its picture files included, under AddressSanitizer.
+.PHONY: check-asan-command
+check-asan-command:
+	$(ASAN_MAKE) $(ASAN_BUILD)/esrgan
+	@for t in tests/check_command_*.sh; do \
+	  echo "== $$t under AddressSanitizer"; \
+	  BUILD=$(ASAN_BUILD) bash $$t || exit 1; \
+	done
