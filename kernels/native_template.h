@@ -86,13 +86,17 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
     const int n = patch_of(shape), side = points_of(shape);
     const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
     const char *row[ES_NATIVE_MAX_PATCH];
+    const ptrdiff_t next = step * (shape < ES_NATIVE_F2_UP ? tile_of(shape) : tile_of(shape) / 2);
     ES_UNROLL for (int i = 0; i < n; i++) row[i] = rows[i];
     for (int c = 0; c < channels; c += VL) {
         VF t[ES_NATIVE_MAX_PATCH][ES_NATIVE_MAX_PATCH];
         ptrdiff_t at = c * size;
         for (int j = 0; j < n; j++, at += step) {
             VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
-            ES_UNROLL for (int i = 0; i < n; i++) d[i] = load(format, row[i] + at);
+            ES_UNROLL for (int i = 0; i < n; i++) {
+                d[i] = load(format, row[i] + at);
+                __builtin_prefetch(row[i] + at + next, 0, 3);
+            }
             transform_in(shape, d, r);
             ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
         }
@@ -100,7 +104,10 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
         for (int i = 0; i < side; i++, out += side * point_stride) {
             VF r[ES_NATIVE_MAX_PATCH];
             transform_in(shape, t[i], r);
-            ES_UNROLL for (int j = 0; j < side; j++) vf_store(out + j * point_stride, r[j]);
+            ES_UNROLL for (int j = 0; j < side; j++) {
+                vf_store(out + j * point_stride, r[j]);
+                __builtin_prefetch(out + j * point_stride + ES_NATIVE_LANES, 1, 3);
+            }
         }
     }
 }
@@ -134,8 +141,10 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
         const float *in = m + c;
         for (int j = 0; j < side; j++, in += point_stride) {
             VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_TILE];
-            ES_UNROLL for (int i = 0; i < side; i++) d[i] =
-                vf_load(in + (size_t)(i * side) * point_stride);
+            ES_UNROLL for (int i = 0; i < side; i++) {
+                d[i] = vf_load(in + (size_t)(i * side) * point_stride);
+                __builtin_prefetch(in + (size_t)(i * side) * point_stride + channels, 0, 3);
+            }
             transform_out(shape, d, r);
             ES_UNROLL for (int i = 0; i < tile; i++) t[i][j] = r[i];
         }
@@ -204,16 +213,17 @@ ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int t
         ES_CASE(1)
         ES_CASE(2)
 #if BLOCK >= 4
-            ES_CASE(3) ES_CASE(4)
+        ES_CASE(3)
+        ES_CASE(4)
 #endif
 #if BLOCK >= 6
-                ES_CASE(5) ES_CASE(6)
+            ES_CASE(5) ES_CASE(6)
 #endif
 #if BLOCK >= 8
-                    ES_CASE(7) ES_CASE(8)
+                ES_CASE(7) ES_CASE(8)
 #endif
 #if BLOCK >= 14
-                        ES_CASE(9) ES_CASE(10) ES_CASE(11) ES_CASE(12) ES_CASE(13) ES_CASE(14)
+                    ES_CASE(9) ES_CASE(10) ES_CASE(11) ES_CASE(12) ES_CASE(13) ES_CASE(14)
 #endif
     }
 #undef ES_CASE

@@ -76,6 +76,7 @@ static void run_group(void *context, int member, int members) {
     job *j = context;
     es_team *team = j->run.context->team;
     (void)members;
+    es_native_clear_borders(&j->run, j->group, member);
     es_native_weights_make(&j->run, j->group, j->weights, member);
     es_team_barrier(team, member);
     for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {

@@ -54,7 +54,6 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
     s->width = width;
     s->format = format;
     s->pixel = (size_t)s->padded * (format == ES_NATIVE_F32 ? 4 : 2);
-    s->stride = s->pixel * (size_t)width;
     s->stage = stage;
     s->slot = -1;
     return p->sheet_count++;
@@ -299,7 +298,16 @@ static void tiles(es_native_plan *p) {
         int at_once = at_least(1, ceil_div(ES_TILES_A_PASS * p->members, all));
         int passes = ceil_div(s->grid.strips, at_once);
         s->least = ceil_div(s->grid.strips, passes);
-        for (int k = 0; k < s->input_count; k++) s->inputs[k] = find_cache(p, s, s->inputs[k]);
+        for (int k = 0; k < s->input_count; k++) {
+            es_sheet *from = &p->sheets[s->inputs[k]];
+            s->inputs[k] = find_cache(p, s, s->inputs[k]);
+            int up = p->caches[s->inputs[k]].up, beyond = s->grid.across * tile / up + 1;
+            if (up <= 2) from->border = at_least(from->border, beyond - from->width);
+        }
+    }
+    for (int i = 0; i < p->sheet_count; i++) {
+        es_sheet *s = &p->sheets[i];
+        s->stride = s->pixel * (size_t)(s->width + (s->border > 0 ? 1 + s->border : 0));
     }
     p->cache_first[p->group_count] = p->cache_count;
 }
@@ -566,6 +574,8 @@ static bool layout(es_native_plan *p, const es_network *n) {
     scratch(p, n);
     p->thread_offset = offset;
     offset += p->thread_bytes * (size_t)p->members;
+    p->zeros = offset;
+    offset += line(p->patch);
     p->group_offset = offset;
     for (int g = 0; g < p->group_count; g++) {
         size_t weights = weights_of(p, g);

@@ -24,6 +24,7 @@ typedef struct es_sheet {
     es_native_format format;
     int rows;       /* held at once */
     int slot;       /* of the frames, or -1 for a ring of its group */
+    int border;     /* columns of zeros to the right, then there is one to the left, too */
     size_t pixel;   /* bytes */
     size_t stride;  /* bytes of a row */
     size_t offset;  /* in the arena */
@@ -103,6 +104,7 @@ typedef struct es_native_plan {
     size_t thread_bytes, thread_offset; /* one member's scratch; member m's is m times further */
     size_t group_offset, weights_bytes; /* weights first, then the group's rings */
     size_t arena;
+    size_t zeros;                    /* offset of some pixels of zeros */
     size_t products, patch, staging; /* floats, bytes, floats of a member's scratch */
 } es_native_plan;
 
@@ -121,7 +123,7 @@ typedef bool (*es_native_take)(void *context, const es_task *task);
 bool es_native_schedule(es_native_plan *plan, int group, es_native_take take, void *context);
 
 /* Tiles that a member should have before it reads the weights once more, as register blocks. */
-enum { ES_TILES_A_PASS = 56 };
+enum { ES_TILES_A_PASS = 42 };
 static inline int es_pass_blocks(const es_grid *grid) {
     return (ES_TILES_A_PASS + grid->block - 1) / grid->block;
 }

@@ -13,18 +13,31 @@ static float *block_of(const es_native_run *run, const es_cache *c, int strip, i
     return (float *)(void *)(run->arena + c->offset) + index * floats;
 }
 
-/* The picture ends inside this tile: its pixels are gathered, zeros outside. */
-static void gather(const es_native_run *run, const es_cache *c, int y0, int x0, int patch, int up,
+/* Rows y .. y+count-1 at a column, into `rows`; zeros for those outside. */
+static void rows_at(const es_native_run *run, const es_sheet *s, int y, int count, int x,
+                    const void **rows) {
+    const char *base = run->arena + s->offset + ((size_t)x + (s->border > 0)) * s->pixel;
+    int at = (y + s->rows) % s->rows;
+    for (int i = 0; i < count; i++, y++) {
+        bool inside = y >= 0 && y < s->height;
+        rows[i] = inside ? base + (size_t)at * s->stride : run->arena + run->plan->zeros;
+        if (++at == s->rows) at = 0;
+    }
+}
+
+/* Enlarged other than by 2, which the kernels do themselves: pixels are gathered. */
+static void gather(const es_native_run *run, const es_cache *c, int y0, int x0, int patch,
                    char *out) {
     const es_sheet *s = &run->plan->sheets[c->sheet];
     for (int i = 0; i < patch; i++) {
         int y = y0 + i;
         for (int j = 0; j < patch; j++, out += s->pixel) {
             int x = x0 + j;
-            if (y < 0 || x < 0 || y >= s->height * up || x >= s->width * up)
+            if (y < 0 || x < 0 || y >= s->height * c->up || x >= s->width * c->up)
                 memset(out, 0, s->pixel);
             else
-                memcpy(out, es_sheet_row(run, s, y / up) + (size_t)(x / up) * s->pixel, s->pixel);
+                memcpy(out, es_sheet_row(run, s, y / c->up) + (size_t)(x / c->up) * s->pixel,
+                       s->pixel);
         }
     }
 }
@@ -33,20 +46,32 @@ static void transform_tile(const es_native_run *run, const es_cache *c, int ty, 
                            char *scratch) {
     const es_sheet *s = &run->plan->sheets[c->sheet];
     const int patch = es_native_shape_geometry(c->shape).patch;
-    const bool doubled = c->shape >= ES_NATIVE_F2_UP;
-    const int up = doubled ? 1 : c->up; /* the kernel itself repeats pixels only for 2 */
-    const int y0 = ty * c->grid.tile / (doubled ? 2 : 1) - 1;
-    const int x0 = tx * c->grid.tile / (doubled ? 2 : 1) - 1;
+    const int step = c->grid.tile / (c->shape >= ES_NATIVE_F2_UP ? 2 : 1);
+    const int y0 = ty * step - 1, x0 = tx * step - 1;
     const void *rows[ES_NATIVE_MAX_PATCH];
-    const bool inside =
-        up == 1 && y0 >= 0 && x0 >= 0 && y0 + patch <= s->height && x0 + patch <= s->width;
-    if (!inside) gather(run, c, y0, x0, patch, up, scratch);
-    for (int i = 0; i < patch; i++)
-        rows[i] = inside ? es_sheet_row(run, s, y0 + i) + (size_t)x0 * s->pixel
-                         : scratch + (size_t)(i * patch) * s->pixel;
+    if (c->up <= 2) {
+        rows_at(run, s, y0, patch, x0, rows);
+    } else {
+        gather(run, c, y0, x0, patch, scratch);
+        for (int i = 0; i < patch; i++) rows[i] = scratch + (size_t)(i * patch) * s->pixel;
+    }
     run->plan->kernels->input[c->shape][s->format](rows, (ptrdiff_t)s->pixel, s->padded, out,
                                                    (size_t)c->grid.block * ES_NATIVE_LANES,
                                                    c->chunk);
+}
+
+void es_native_clear_borders(const es_native_run *run, int group, int member) {
+    const es_native_plan *p = run->plan;
+    if (member == 0) memset(run->arena + p->zeros, 0, p->patch);
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
+        if (p->stages[i].output < 0) continue;
+        const es_sheet *s = &p->sheets[p->stages[i].output];
+        for (int y = member; y < s->rows && s->border > 0; y += p->members) {
+            char *row = es_sheet_row(run, s, y);
+            memset(row - s->pixel, 0, s->pixel);
+            memset(row + s->pixel * (size_t)s->width, 0, s->pixel * (size_t)s->border);
+        }
+    }
 }
 
 /* ---- Tiles out ----------------------------------------------------------------------------- */
@@ -209,7 +234,7 @@ static void read_row(const es_native_run *run, const es_stage *s, int y, float *
     const size_t wide = (size_t)s->width * (size_t)f, plane = wide * (size_t)f;
     run->io->read(run->io->context, y * f, f, staging, plane, wide);
     char *row = es_sheet_row(run, sheet, y);
-    memset(row, 0, sheet->stride);
+    memset(row, 0, sheet->pixel * (size_t)sheet->width);
     for (int c = 0; c < sheet->channels; c++) {
         int sub = c % (f * f);
         const float *in =

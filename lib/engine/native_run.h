@@ -28,9 +28,14 @@ static inline es_native_scratch es_native_scratch_of(const es_native_run *run, i
                                (float *)(void *)(base + products + patch)};
 }
 
+/* The first pixel of row y. */
 static inline char *es_sheet_row(const es_native_run *run, const es_sheet *s, int y) {
-    return run->arena + s->offset + (size_t)(y % s->rows) * s->stride;
+    size_t left = s->border > 0 ? s->pixel : 0;
+    return run->arena + s->offset + (size_t)(y % s->rows) * s->stride + left;
 }
+
+/* A member's share of the zeros around what a group makes. */
+void es_native_clear_borders(const es_native_run *run, int group, int member);
 
 /* A member's share of one task. */
 void es_native_do(const es_native_run *run, const es_task *task, int member);
