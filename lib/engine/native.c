@@ -23,7 +23,6 @@ static const char *refuses(const es_context *context) {
     if (goes_direct(context)) return es_engine_direct.refuses(context);
     const char *why;
     if (context->precision == ESRGAN_FP64) return "the native kernels compute in single precision";
-    if (context->trace) return "the native kernels do not show what goes on between layers";
     if (!es_tier_kernels(context->isa, &why)) return why;
     return es_native_plan_refuses(context->network);
 }
@@ -50,7 +49,8 @@ static esrgan_status estimate(const es_context *context, int height, int width, 
     es_native_plan *plan;
     esrgan_status status = plan_of(context, height, width, &plan, error);
     if (status != ESRGAN_OK) return status;
-    *bytes = plan->arena + es_native_plan_bytes(plan);
+    *bytes =
+        plan->arena + es_native_plan_bytes(plan) + es_native_trace_bytes(context, height, width);
     es_native_plan_free(plan);
     return ESRGAN_OK;
 }
@@ -151,6 +151,8 @@ static esrgan_status run(es_context *context, int height, int width, const es_io
         for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
             j.from = plan->group_work[g], j.to = plan->group_work[g + 1];
             status = do_group(&j, g);
+            if (status == ESRGAN_OK && plan->traced)
+                status = es_native_trace(&j.run, g, height, width, error);
         }
         es_free(a, arena, plan->arena);
     }

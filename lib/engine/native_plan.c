@@ -12,20 +12,14 @@ static size_t line(size_t bytes) { return (bytes + ES_ALIGN - 1) / ES_ALIGN * ES
 
 /* ---- What becomes a stage ------------------------------------------------------------------ */
 
-static int readers(const es_network *n, int value) {
-    int count = 0;
+/* For every value: the only operation that reads it, -1 where there is none, -2 for several. */
+static void find_readers(const es_network *n, int *reader) {
+    for (int i = 0; i < n->op_count; i++) reader[i] = -1;
     for (int i = 0; i < n->op_count; i++)
-        for (int k = 0; k < n->ops[i].input_count; k++) count += n->ops[i].inputs[k] == value;
-    return count;
-}
-
-/* The only operation that reads `value`, or -1. */
-static int only_reader(const es_network *n, int value) {
-    if (readers(n, value) != 1) return -1;
-    for (int i = value + 1; i < n->op_count; i++)
-        for (int k = 0; k < n->ops[i].input_count; k++)
-            if (n->ops[i].inputs[k] == value) return i;
-    return -1;
+        for (int k = 0; k < n->ops[i].input_count; k++) {
+            int *r = &reader[n->ops[i].inputs[k]];
+            *r = *r == -1 ? i : -2;
+        }
 }
 
 const char *es_native_plan_refuses(const es_network *n) {
@@ -86,16 +80,19 @@ static double cost(const es_op *op, int tile, int height, int width) {
     return tiles * points * (in * out * 10 + in * 3 + out * 6) + points * in * out * 16 * 16;
 }
 
-/* One size of tiles for all that is made at this size, so that transforms can be shared. */
-static int best_tile(const es_native_plan *p, int height, int width) {
+/*
+ * One size of tiles for all that is made at this size, so that transforms can be shared.  It
+ * follows from network and picture alone, as results depend on it.
+ */
+static int best_tile(const es_network *n, const es_op *like, int height, int width) {
     int best = 0;
     double least = 0;
     for (int tile = 2; tile <= ES_NATIVE_MAX_TILE; tile += 2) {
         double all = 0;
-        for (int i = 0; i < p->stage_count; i++) {
-            const es_stage *s = &p->stages[i];
-            if (s->kind == ES_STAGE_CONV && s->height == height && s->width == width)
-                all += cost(s->op, tile, height, width);
+        for (int i = 0; i < n->op_count; i++) {
+            const es_op *op = &n->ops[i];
+            if (op->kind == ES_OP_CONV && op->num == like->num && op->den == like->den)
+                all += cost(op, tile, height, width);
         }
         if (best == 0 || all < least) best = tile, least = all;
     }
@@ -109,6 +106,7 @@ typedef struct builder {
     const es_network *network;
     int height, width;
     int *sheet_of; /* op -> sheet, -1 where there is none */
+    int *reader;   /* op -> the only one that reads its value */
 } builder;
 
 static void size_of(const builder *b, const es_op *op, int *height, int *width) {
@@ -120,7 +118,9 @@ static void size_of(const builder *b, const es_op *op, int *height, int *width) 
 static int fuse(const builder *b, es_stage *s, int value) {
     const es_network *n = b->network;
     for (;;) {
-        int next = only_reader(n, value);
+        s->chain[s->links++] = value;
+        if (s->links == 4) return value;
+        int next = b->reader[value];
         if (next < 0) return value;
         const es_op *op = &n->ops[next];
         int other = op->inputs[op->inputs[0] == value];
@@ -184,6 +184,8 @@ static bool conv_stage(builder *b, int index) {
     bool last = s->last_op == n->op_count - 1;
     s->output = add_sheet(p, op->channels, height, width, p->stage_count - 1,
                           last ? ES_NATIVE_F32 : p->format);
+    for (int i = 0; i + 1 < s->links && p->traced; i++)
+        s->taps[i] = add_sheet(p, op->channels, height, width, p->stage_count - 1, p->format);
     b->sheet_of[s->last_op] = s->output;
     if (last) {
         int sheet = s->output;
@@ -254,9 +256,10 @@ static void groups(es_native_plan *p, const es_network *n) {
     p->group_first[0] = 0;
     for (int i = 0; i < p->stage_count; i++) {
         p->stages[i].group = g;
-        if (i + 1 < p->stage_count && ends_group(n, &p->stages[i])) p->group_first[++g] = i + 1;
+        bool ends = p->traced || ends_group(n, &p->stages[i]);
+        if (i + 1 < p->stage_count && ends) p->group_first[++g] = i + 1;
     }
-    if (g > 1) repeat_first(p, p->group_first[g]);
+    if (g > 1 && !p->traced) repeat_first(p, p->group_first[g]);
     p->group_count = g + 1;
     p->group_first[g + 1] = p->stage_count;
     for (int i = p->group_first[g]; i < p->stage_count; i++) p->stages[i].group = g;
@@ -285,12 +288,14 @@ static int find_cache(es_native_plan *p, const es_stage *s, int sheet) {
     return p->cache_count++;
 }
 
-static void tiles(es_native_plan *p) {
+static void tiles(es_native_plan *p, const es_network *n) {
+    int tile = 0, sized = -1;
     for (int i = 0; i < p->stage_count; i++) {
         es_stage *s = &p->stages[i];
         if (i == p->group_first[s->group]) p->cache_first[s->group] = p->cache_count;
         if (s->kind != ES_STAGE_CONV) continue;
-        int tile = best_tile(p, s->height, s->width);
+        if (s->height != sized) tile = best_tile(n, s->op, s->height, s->width);
+        sized = s->height;
         bool doubled = s->height == 2 * p->sheets[s->inputs[0]].height;
         s->shape = (es_native_shape)(tile / 2 - 1 + (doubled ? ES_NATIVE_F2_UP : ES_NATIVE_F2));
         s->grid = make_grid(p, tile, s->height, s->width);
@@ -467,7 +472,7 @@ static int find_slot(es_native_plan *p, int group, const es_sheet *sheet) {
         es_native_schedule(p, group, measure, &v);
         if (!v.clash) return i;
     }
-    return p->slot_count < 8 ? p->slot_count++ : -1;
+    return p->slot_count < ES_NATIVE_SLOTS ? p->slot_count++ : -1;
 }
 
 static bool frames(es_native_plan *p) {
@@ -502,9 +507,9 @@ static size_t weights_of(es_native_plan *p, int group) {
 }
 
 static size_t rings_of(es_native_plan *p, int group, size_t offset) {
-    for (int i = 0; i < p->sheet_count; i++)
-        if (p->sheets[i].slot < 0 && p->stages[p->sheets[i].stage].group == group)
-            p->sheets[i].rows = 0;
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
+        if (p->stages[i].output >= 0 && p->sheets[p->stages[i].output].slot < 0)
+            p->sheets[p->stages[i].output].rows = 0;
     survey v = {.plan = p, .group = group, .in_place = -1};
     es_native_schedule(p, group, measure, &v);
     if (p->most_tasks < v.tasks) p->most_tasks = v.tasks;
@@ -514,6 +519,13 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
         if (sheet->slot >= 0) continue;
         sheet->offset = offset;
         offset += line((size_t)sheet->rows * sheet->stride);
+    }
+    for (int i = p->group_first[group]; i < p->group_first[group + 1] && p->traced; i++) {
+        for (int k = 0; k + 1 < p->stages[i].links; k++) {
+            es_sheet *tap = &p->sheets[p->stages[i].taps[k]];
+            tap->offset = offset;
+            offset += line((size_t)tap->rows * tap->stride);
+        }
     }
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
         es_cache *c = &p->caches[i];
@@ -565,9 +577,9 @@ static void progress(es_native_plan *p) {
 }
 
 static bool layout(es_native_plan *p, const es_network *n) {
-    for (int i = 0; i < 8; i++) p->slot_owner[i] = -1;
+    for (int i = 0; i < ES_NATIVE_SLOTS; i++) p->slot_owner[i] = -1;
     if (!frames(p)) return false;
-    size_t slots[8], offset = 0;
+    size_t slots[ES_NATIVE_SLOTS], offset = 0;
     for (int i = 0; i < p->slot_count; i++) slots[i] = offset, offset += p->slot_bytes[i];
     for (int i = 0; i < p->sheet_count; i++)
         if (p->sheets[i].slot >= 0) p->sheets[i].offset = slots[p->sheets[i].slot];
@@ -624,8 +636,9 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
     p->allocator = a;
     p->kernels = kernels;
     p->members = context->members;
+    p->traced = context->trace != NULL;
     p->format = formats[context->precision];
-    p->capacity = network->op_count + 8;
+    p->capacity = 2 * network->op_count + 8;
     size_t n = (size_t)p->capacity;
     p->stages = es_calloc(a, n, sizeof *p->stages);
     p->sheets = es_calloc(a, n, sizeof *p->sheets);
@@ -633,17 +646,18 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
     p->group_work = es_calloc(a, n, sizeof *p->group_work);
     p->cache_first = es_calloc(a, n, sizeof *p->cache_first);
     p->group_first = es_calloc(a, n, sizeof *p->group_first);
-    int *sheet_of = es_alloc(a, n * sizeof *sheet_of);
+    int *sheet_of = es_alloc(a, 2 * n * sizeof *sheet_of);
     esrgan_status status = ESRGAN_OK;
     if (!p->stages || !p->sheets || !p->caches || !p->group_work || !p->cache_first ||
         !p->group_first || !sheet_of) {
         status = es_fail(error, ESRGAN_E_MEMORY, "no memory for a plan of %d steps", p->capacity);
     } else {
-        builder b = {p, network, height, width, sheet_of};
+        builder b = {p, network, height, width, sheet_of, sheet_of + n};
+        find_readers(network, b.reader);
         bool fine = stages(&b);
         if (fine) {
             groups(p, network);
-            tiles(p);
+            tiles(p, network);
             progress(p);
             fine = layout(p, network);
         }
@@ -651,7 +665,7 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
             status =
                 es_fail(error, ESRGAN_E_UNSUPPORTED, "the native backend cannot run this network");
     }
-    es_free(a, sheet_of, n * sizeof *sheet_of);
+    es_free(a, sheet_of, 2 * n * sizeof *sheet_of);
     if (status != ESRGAN_OK) es_native_plan_free(p), p = NULL;
     *out = p;
     return status;

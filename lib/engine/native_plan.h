@@ -18,6 +18,8 @@
 #include "engine/engine.h"
 #include "native.h"
 
+enum { ES_NATIVE_SLOTS = 16 };
+
 typedef struct es_sheet {
     int channels, padded; /* of a pixel; padded to whole vectors with zeros */
     int height, width;
@@ -57,8 +59,10 @@ typedef enum es_stage_kind { ES_STAGE_READ, ES_STAGE_CONV, ES_STAGE_WRITE } es_s
 typedef struct es_stage {
     es_stage_kind kind;
     int group;
-    const es_op *op; /* the convolution */
-    int last_op;     /* index of the last operation done in this stage */
+    const es_op *op;     /* the convolution */
+    int chain[4], links; /* the operations it does, from the convolution on: chain[0..links-1] */
+    int taps[3];         /* where traced: sheets for all of them but the last */
+    int last_op;         /* index of the last operation done in this stage */
     int input_count;
     int inputs[ES_MAX_INPUTS]; /* caches; for WRITE a sheet */
     int output;                /* sheet, or -1 for WRITE */
@@ -85,6 +89,7 @@ typedef struct es_native_plan {
     const esrgan_allocator *allocator;
     const es_native_kernels *kernels;
     int members;
+    bool traced; /* every stage a group of its own, every value kept until it is shown */
     es_native_format format;
     es_stage *stages;
     int stage_count, group_count;
@@ -98,8 +103,8 @@ typedef struct es_native_plan {
     double *group_work; /* share of all work done before group g */
     size_t most_tasks;  /* of a group */
     /* the arena, in bytes */
-    size_t slot_bytes[8];
-    int slot_owner[8];
+    size_t slot_bytes[ES_NATIVE_SLOTS];
+    int slot_owner[ES_NATIVE_SLOTS];
     int slot_count;
     size_t thread_bytes, thread_offset; /* one member's scratch; member m's is m times further */
     size_t group_offset, weights_bytes; /* weights first, then the group's rings */

@@ -76,31 +76,40 @@ void es_native_clear_borders(const es_native_run *run, int group, int member) {
 
 /* ---- Tiles out ----------------------------------------------------------------------------- */
 
-static void store_tile(const es_native_run *run, const es_stage *s, int ty, int tx, int channel,
-                       int width, const float *products, size_t point) {
+/* The first `links` operations of the stage, from products to pixels of `out`. */
+static void store_links(const es_native_run *run, const es_stage *s, int links, const es_sheet *out,
+                        int ty, int tx, int channel, int width, const float *products,
+                        size_t point) {
     const es_native_plan *p = run->plan;
-    const es_sheet *out = &p->sheets[s->output];
     const int tile = s->grid.tile, y0 = ty * tile, x0 = tx * tile;
     const size_t size = out->format == ES_NATIVE_F32 ? 4 : 2;
     es_native_store store = {.bias = run->weights + s->bias + channel,
-                             .activate = s->activate,
+                             .activate = s->activate && links > 1,
                              .slope = s->slope,
-                             .residuals = s->residuals,
                              .step = (ptrdiff_t)out->pixel};
+    store.residuals = links - 1 - store.activate;
     store.height = s->height - y0 < tile ? s->height - y0 : tile;
     store.width = s->width - x0 < tile ? s->width - x0 : tile;
-    for (int i = 0; i < store.height; i++)
-        store.row[i] =
-            es_sheet_row(run, out, y0 + i) + (size_t)x0 * out->pixel + (size_t)channel * size;
-    for (int k = 0; k < s->residuals; k++) {
+    const void *rows[ES_NATIVE_MAX_TILE];
+    rows_at(run, out, y0, store.height, x0, rows);
+    for (int i = 0; i < store.height; i++) store.row[i] = (char *)rows[i] + (size_t)channel * size;
+    for (int k = 0; k < store.residuals; k++) {
         const es_sheet *from = &p->sheets[s->residual[k]];
         store.alpha[k] = s->alpha[k];
         store.residual_step[k] = (ptrdiff_t)from->pixel;
+        rows_at(run, from, y0, store.height, x0, rows);
         for (int i = 0; i < store.height; i++)
-            store.residual[k][i] =
-                es_sheet_row(run, from, y0 + i) + (size_t)x0 * from->pixel + (size_t)channel * size;
+            store.residual[k][i] = (const char *)rows[i] + (size_t)channel * size;
     }
     p->kernels->output[s->shape][out->format](products, point, width, &store);
+}
+
+static void store_tile(const es_native_run *run, const es_stage *s, int ty, int tx, int channel,
+                       int width, const float *products, size_t point) {
+    const es_native_plan *p = run->plan;
+    for (int i = 1; i < s->links && p->traced; i++)
+        store_links(run, s, i, &p->sheets[s->taps[i - 1]], ty, tx, channel, width, products, point);
+    store_links(run, s, s->links, &p->sheets[s->output], ty, tx, channel, width, products, point);
 }
 
 /* ---- A convolution ------------------------------------------------------------------------- */

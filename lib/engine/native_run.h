@@ -37,6 +37,13 @@ static inline char *es_sheet_row(const es_native_run *run, const es_sheet *s, in
 /* A member's share of the zeros around what a group makes. */
 void es_native_clear_borders(const es_native_run *run, int group, int member);
 
+/* Bytes that showing the largest value takes; 0 where nothing is traced. */
+size_t es_native_trace_bytes(const es_context *context, int height, int width);
+
+/* Shows what a group (a single stage, then) has made. */
+esrgan_status es_native_trace(const es_native_run *run, int group, int height, int width,
+                              esrgan_error *error);
+
 /* A member's share of one task. */
 void es_native_do(const es_native_run *run, const es_task *task, int member);
 
