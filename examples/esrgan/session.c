@@ -173,9 +173,8 @@ esrgan_model *model_open(const model_settings *settings, char **path) {
 
 void run_options(const run_settings *settings, esrgan_session_options *options) {
     esrgan_session_options_init(options);
-    options->precision = settings->precision > ESRGAN_FP64
-                             ? ESRGAN_FP64
-                             : (esrgan_precision)settings->precision;
+    options->precision =
+        settings->precision > ESRGAN_FP64 ? ESRGAN_FP64 : (esrgan_precision)settings->precision;
     options->backend = (esrgan_backend)settings->backend;
     options->isa = settings->isa;
     options->threads = settings->threads;
