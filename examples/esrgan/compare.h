@@ -150,7 +150,7 @@ bool comparison_picture_good(const comparison *result);
 
 typedef struct compare_settings {
     const char *model, *input, *map, *html, *extract, *out, *wrapper;
-    int json, tolerance, threads, quick, up_factor;
+    int json, tolerance, threads, up_factor;
 } compare_settings;
 
 /* Two traces; g is NULL where no model was given.  False: a failure that was complained about. */

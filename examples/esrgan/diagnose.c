@@ -52,7 +52,8 @@ bool diagnose_readings(const suspect *s, explanations *list) {
     for (int how = 0; good && how < READING_COUNT; how++) {
         tensor made = {0};
         if (!tensor_read_as(&made, s->right, (reading)how)) continue;
-        snprintf(text, sizeof text, "%s%s", s->index < 0 ? "the result is right, but " : "",
+        snprintf(text, sizeof text, "%s%s",
+                 s->index < 0 && strcmp(s->name, "input") ? "the result is right, but " : "",
                  reading_text((reading)how, made.c));
         good =
             diagnose_consider(s, list, reading_id((reading)how, made.c), s->name, text, &made, 0);
