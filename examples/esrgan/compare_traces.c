@@ -121,18 +121,15 @@ static bool compare_layer(traces *t, int index, const tensor *ref, const tensor 
 
 /* ---- Against its own input ---- */
 
-/* Tolerance of each element of a value whose last layer has this bound. */
-static bool make_limit(const traces *t, int index, const tensor *bound, double spread,
-                       tensor *limit) {
+/* Turns the bound of a value's last layer into the tolerance of each of its elements. */
+static void make_limit(const traces *t, int index, double spread, tensor *bound) {
     const tolerance *tol = t->result->limits;
     double terms = graph_terms(t->g, index), root = sqrt(terms);
     double factor = terms < 9 ? 4 : tol->wide && root > 3 ? 3 : root;
-    if (!tensor_make(limit, bound->c, bound->h, bound->w)) return false;
-    for (size_t i = 0; i < tensor_count(limit); i++)
-        limit->v[i] = tol->c * tol->u * factor * bound->v[i] + 8 * spread + tol->floor;
-    if (index == t->g->count - 1) /* rounding to 8 bits */
-        for (size_t i = 0; i < tensor_count(limit); i++) limit->v[i] += 0.5 + 1e-3;
-    return true;
+    double fixed = 8 * spread + tol->floor;
+    if (index == t->g->count - 1) fixed += 0.5 + 1e-3; /* rounding to 8 bits */
+    for (size_t i = 0; i < tensor_count(bound); i++)
+        bound->v[i] = tol->c * tol->u * factor * bound->v[i] + fixed;
 }
 
 static double rms_of(const tensor *a) {
@@ -195,7 +192,7 @@ static bool compare_local(traces *t, int index, const tensor *test) {
     layer_result *l = &t->result->layers[index];
     const tolerance *tol = t->result->limits;
     evaluation e = {t->g, test_has, test_load, t, {FAULT_NONE, 0, 0}, -1, NULL};
-    tensor right = {0}, bound = {0}, noisy = {0}, limit = {0};
+    tensor right = {0}, bound = {0}, noisy = {0};
     double spread = 0;
     bool *needed = allocate((size_t)t->g->count, sizeof *needed);
     if (!needed) return false;
@@ -209,6 +206,7 @@ static bool compare_local(traces *t, int index, const tensor *test) {
         tensor_diff d;
         if (good) tensor_compare(&right, &noisy, &d);
         if (good) spread = d.rms;
+        tensor_free(&noisy);
     }
     if (good && !tensor_same_shape(&right, test)) {
         tensor whole = right;
@@ -222,19 +220,19 @@ static bool compare_local(traces *t, int index, const tensor *test) {
                             l->name, test->c, test->h, test->w, right.c, right.h, right.w);
         }
     }
-    if (good && l->state != LAYER_SHAPE && make_limit(t, index, &bound, spread, &limit)) {
+    if (good && l->state != LAYER_SHAPE) {
         double terms = graph_terms(t->g, index);
         double rms_limit = tol->wide && terms >= 9
                                ? tol->u * (4 * rms_of(&bound) / sqrt(terms) + rms_of(&right)) +
                                      2 * spread + tol->floor
                                : 0;
-        judge(l, &right, test, &limit, rms_limit);
-        keep_culprit(t, index, &right, test, &limit, rms_limit);
+        make_limit(t, index, spread, &bound);
+        judge(l, &right, test, &bound, rms_limit);
+        keep_culprit(t, index, &right, test, &bound, rms_limit);
     }
     tensor_free(&right);
     tensor_free(&bound);
     tensor_free(&noisy);
-    tensor_free(&limit);
     return good;
 }
 
@@ -267,8 +265,10 @@ static bool compare_one(traces *t, int index) {
     layer_result *l = &t->result->layers[index];
     if (good && t->g && test.v && index == 0)
         good = compare_input(t, &ref, &test);
-    else if (good && t->g && test.v && l->state != LAYER_SHAPE)
+    else if (good && t->g && test.v && l->state != LAYER_SHAPE) {
+        tensor_free(&ref);
         good = compare_local(t, index, &test);
+    }
     /* Without a model the first value that is away is the one to look at. */
     if (good && !t->g && l->state == LAYER_AWAY && t->result->culprit < 0 && ref.v && test.v &&
         tensor_copy(&t->culprit_right, &ref) && tensor_copy(&t->culprit_test, &test)) {

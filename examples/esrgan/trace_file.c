@@ -201,17 +201,22 @@ static bool from_npy(const uint8_t *data, size_t size, const char *shown, bool n
     bool as_nchw = like && d[0] == like->c && d[1] == like->h && d[2] == like->w;
     bool as_nhwc = like && d[2] == like->c && d[0] == like->h && d[1] == like->w;
     nhwc = nhwc || (as_nhwc && !as_nchw);
-    double *all = allocate(header.count, sizeof *all);
     size_t one = (size_t)d[0] * (size_t)d[1] * (size_t)d[2];
-    if (!all) return false;
-    npy_to_f64(&header, data + header.offset, all); /* of a batch the first picture is taken */
     bool good = nhwc ? tensor_make(to, d[2], d[0], d[1]) : tensor_make(to, d[0], d[1], d[2]);
-    for (size_t i = 0; good && i < one; i++) {
-        size_t c = (size_t)to->c, pixels = one / c;
-        to->v[nhwc ? i % c * pixels + i / c : i] = all[i];
+    if (good && !nhwc && one == header.count) {
+        npy_to_f64(&header, data + header.offset, to->v);
+        return true;
     }
+    double *all = good ? allocate(header.count, sizeof *all) : NULL;
+    if (!all) {
+        tensor_free(to);
+        return false;
+    }
+    npy_to_f64(&header, data + header.offset, all); /* of a batch the first picture is taken */
+    size_t c = (size_t)to->c, pixels = one / c;
+    for (size_t i = 0; i < one; i++) to->v[nhwc ? i % c * pixels + i / c : i] = all[i];
     free(all);
-    return good;
+    return true;
 }
 
 bool trace_load(const trace_file *trace, const trace_value *value, const tensor *like, tensor *to) {
