@@ -417,6 +417,49 @@ static void the_next_value_is_named(void **state) {
 
 /* ---- No false alarms ---- */
 
+/* The command with these arguments; its exit status. */
+static int run_command(const char *arguments) {
+    char line[2048];
+    snprintf(line, sizeof line, "'%s' %s >/dev/null 2>&1", command(), arguments);
+    int status = system(line);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* The library's own backends against the oracle.  A backend that shows nothing of what goes on
+ * between layers is compared by its result. */
+static int check_backend(uint32_t k, const char *model, const char *ref, const char *test) {
+    static const struct {
+        const char *backend, *precision, *tolerance;
+    } ways[] = {{"reference", "fp32", "fp32"},  {"openblas", "fp32", "fp32"},
+                {"reference", "fp16", "fp16"},  {"reference", "bf16", "bf16"},
+                {"native", "fp32", "winograd"}, {"native", "fp16", "fp16"},
+                {"native", "bf16", "bf16"}};
+    char line[2000];
+    int i = (int)(k % (sizeof ways / sizeof *ways));
+    snprintf(line, sizeof line, "trace '%s' '%s/input.npy' -o '%s' -q -j 2 -b %s -p %s", model, ref,
+             test, ways[i].backend, ways[i].precision);
+    bool traced = run_command(line) == 0;
+    if (traced) {
+        snprintf(line, sizeof line, "'%s' '%s' --model '%s' -t %s", ref, test, model,
+                 ways[i].tolerance);
+    } else {
+        assert_string_equal(ways[i].backend, "native");
+        snprintf(line, sizeof line,
+                 "forward -m '%s' '%s/input.npy' -o '%s.npy' -q -j 2 -b native -p %s", model, ref,
+                 test, ways[i].precision);
+        assert_int_equal(run_command(line), 0);
+        snprintf(line, sizeof line, "'%s/conv_last.npy' '%s.npy' -t %s", ref, test,
+                 ways[i].tolerance);
+    }
+    outcome o = compare(line);
+    if (o.status != 0)
+        print_error("network %u, %s %s (%s): status %d\n%.1500s\n", k, ways[i].backend,
+                    ways[i].precision, traced ? "trace" : "result", o.status, o.text);
+    free(o.text);
+    if (traced) remove_folder(test);
+    return o.status != 0;
+}
+
 static void healthy_runs_are_left_alone(void **state) {
     (void)state;
     static const char *const roundings[] = {"fp64", "fp32", "fp16", "bf16"};
@@ -449,8 +492,9 @@ static void healthy_runs_are_left_alone(void **state) {
         free(o.text);
         free(input);
         esrgan_model_free(model);
-        remove_folder(ref);
         remove_folder(test);
+        wrong += check_backend(k, model_path, ref, test);
+        remove_folder(ref);
     }
     assert_int_equal(wrong, 0);
 }
