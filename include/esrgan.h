@@ -282,7 +282,9 @@ ESRGAN_API esrgan_status esrgan_session_get_info(const esrgan_session *session,
 
 /*
  * Bytes that a run over n x in_channels x height x width allocates beyond the model, at most, for
- * a session with these options.  Nothing is allocated; the figure is within 5 % of what is used.
+ * a session with these options.  The figure is within 5 % of what is used; the little that working
+ * it out takes is given back before this returns.  OpenBLAS keeps buffers of its own, some 32 MB a
+ * thread, which no allocator sees and no figure counts.
  */
 ESRGAN_API esrgan_status esrgan_estimate_memory(const esrgan_model *model,
                                                 const esrgan_session_options *options, int n,
@@ -315,7 +317,8 @@ typedef struct esrgan_picture {
  * rounded to nearest.  Sizes that a pixel-unshuffle model cannot take are padded by reflection at
  * the right and bottom, as Real-ESRGAN does, and cropped.  A grey picture through a colour model is
  * repeated over the channels and averaged afterwards: grey stays grey.  Alpha goes through the
- * network on its own; constant alpha is carried over.
+ * network on its own (a traced value comes once for colour, then once for alpha); constant alpha
+ * is carried over.  Fully transparent pixels take the colour of the nearest one that shows.
  */
 ESRGAN_API esrgan_status esrgan_upscale(esrgan_session *session, const esrgan_picture *in,
                                         const esrgan_picture *out, esrgan_error *error);
@@ -335,7 +338,7 @@ ESRGAN_API esrgan_status esrgan_resize(const esrgan_picture *in, const esrgan_pi
                                        esrgan_filter filter, esrgan_error *error);
 
 /* How pictures are compared: over all colour samples, or over Y of ITU-R BT.601 (16..235) as
- * papers do.  Alpha is left out. */
+ * papers do (a grey picture is taken as it is).  Alpha is left out. */
 typedef enum esrgan_metric_space { ESRGAN_RGB = 0, ESRGAN_LUMA = 1 } esrgan_metric_space;
 
 /*

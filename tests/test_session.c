@@ -82,7 +82,7 @@ static float *result(const esrgan_model *model, const esrgan_session_options *o,
 
 static void threads_make_no_difference(void **state) {
     (void)state;
-    static const shape shapes[] = {{1, 1, 1}, {1, 2, 6}, {1, 34, 38}, {1, 4, 200}};
+    static const shape shapes[] = {{1, 1, 1}, {1, 2, 6}, {1, 26, 30}, {1, 4, 150}};
     static const int threads[] = {2, 3, 7};
     esrgan_model *models[] = {model_x4(), model_x2plus()};
     int compared[4] = {0};
@@ -385,7 +385,7 @@ static void cancelling_leaves_the_session_usable(void **state) {
         o.allocator = &l.allocator;
         esrgan_session *session = session_with(model, &o);
         const int64_t idle = l.now;
-        for (double stop = 0; stop <= 1; stop += 0.1) {
+        for (double stop = 0; stop <= 1; stop += 0.25) {
             esrgan_error error = {ESRGAN_OK, ""};
             w.last = -1;
             w.stop_at = stop;
@@ -419,7 +419,7 @@ static void estimates_are_what_is_used(void **state) {
             for (size_t b = 0; b < 3; b++)
                 for (int p = ESRGAN_FP32; p <= ESRGAN_FP64; p++)
                     for (int threads = 1; threads <= 3; threads += 2) {
-                        if (p == ESRGAN_FP64 && i > 2) continue; /* slow */
+                        if (p != ESRGAN_FP32 && i > 2) continue; /* slow */
                         ledger l;
                         ledger_init(&l);
                         esrgan_session_options o =
@@ -449,7 +449,7 @@ static void estimates_are_what_is_used(void **state) {
                         esrgan_session_free(session);
                         assert_int_equal(l.now, 0);
                     }
-    assert_true(checked >= 3 * 2 * (5 * 6 + 3));
+    assert_true(checked >= 3 * 2 * (5 * 2 + 3 * 5));
     for (size_t m = 0; m < 3; m++) esrgan_model_free(models[m]);
 }
 
