@@ -1,0 +1,219 @@
+/*
+ * The native engine as a whole: every tier against the oracle for all shapes of networks and many
+ * sizes of pictures; the same bits for any number of threads, for batches and in any layout of
+ * strips; memory as estimated.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "support/model.h"
+
+static const struct {
+    const char *what;
+    pth_rrdbnet net;
+    int unshuffle;
+} networks[] = {
+    {"x1", {PTH_BASICSR, 3, 3, 8, 4, 1, 0, 0}, 1},
+    {"x2", {PTH_BASICSR, 3, 3, 16, 8, 1, 1, 0}, 1},
+    {"x4", {PTH_BSRGAN, 3, 3, 24, 12, 2, 2, 0}, 1},
+    {"x8, grey", {PTH_ESRGAN, 1, 1, 16, 8, 1, 3, 0}, 1},
+    {"x4 plus", {PTH_ESRGAN, 3, 3, 16, 8, 1, 2, 1}, 1},
+    {"unshuffle 2", {PTH_BASICSR, 12, 3, 20, 10, 1, 2, 0}, 2},
+    {"unshuffle 4", {PTH_BASICSR, 48, 3, 16, 16, 1, 2, 0}, 4},
+    {"odd widths", {PTH_BASICSR, 3, 3, 50, 33, 1, 1, 0}, 1},
+    {"64 features", {PTH_BASICSR, 3, 3, 64, 32, 1, 2, 0}, 1},
+};
+
+static const struct {
+    int height, width;
+} sizes[] = {{1, 1}, {1, 9}, {2, 3}, {5, 7}, {8, 8}, {13, 40}, {33, 17}, {64, 3}, {61, 86}};
+
+enum { NETWORKS = sizeof networks / sizeof *networks, SIZES = sizeof sizes / sizeof *sizes };
+
+typedef struct picture {
+    int n, height, width;
+    size_t in, out; /* floats of one */
+} picture;
+
+static picture picture_of(const esrgan_model *model, int n, int height, int width) {
+    esrgan_model_info info = {.size = sizeof info};
+    assert_int_equal(esrgan_model_get_info(model, &info, NULL), ESRGAN_OK);
+    size_t pixels = (size_t)height * (size_t)width;
+    return (picture){n, height, width, pixels * (size_t)info.in_channels,
+                     pixels * (size_t)(info.out_channels * info.scale * info.scale)};
+}
+
+/* free() */
+static float *forward(const esrgan_model *model, esrgan_backend backend, const char *isa,
+                      esrgan_precision precision, int threads, picture p, const float *in) {
+    esrgan_session_options o;
+    esrgan_session_options_init(&o);
+    o.backend = backend;
+    o.isa = isa;
+    o.precision = precision;
+    o.threads = threads;
+    esrgan_session *session;
+    esrgan_error error;
+    if (esrgan_session_create(model, &o, &session, &error) != ESRGAN_OK)
+        fail_msg("%s", error.message);
+    esrgan_session_info info = {.size = sizeof info};
+    assert_int_equal(esrgan_session_get_info(session, &info, NULL), ESRGAN_OK);
+    if (isa) assert_string_equal(info.tier, isa); /* the tier that was meant */
+    float *out = malloc((size_t)p.n * p.out * sizeof *out);
+    assert_non_null(out);
+    for (size_t i = 0; i < (size_t)p.n * p.out; i++) out[i] = NAN;
+    if (esrgan_forward(session, p.n, p.height, p.width, in, out, &error) != ESRGAN_OK)
+        fail_msg("%s", error.message);
+    esrgan_session_free(session);
+    return out;
+}
+
+/* Root of the mean square of a - b, of the largest |a| at 1. */
+static double distance(const float *a, const float *b, size_t n) {
+    double sum = 0, most = 1e-30;
+    for (size_t i = 0; i < n; i++) {
+        sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        if (fabs(a[i]) > most) most = fabs(a[i]);
+    }
+    return sqrt(sum / (double)n) / most;
+}
+
+/* The Winograd tiers of this CPU; the direct ones have tests of their own. */
+static int tiers(const char *names[8]) {
+    int count = 0;
+    for (int i = 0; i < esrgan_tier_count(); i++) {
+        esrgan_tier tier = {.size = sizeof tier};
+        assert_int_equal(esrgan_tier_get(i, &tier, NULL), ESRGAN_OK);
+        bool direct = strcmp(tier.name, "amx") == 0 || strcmp(tier.name, "avx512bf16") == 0;
+        if (tier.usable && !direct) names[count++] = tier.name;
+    }
+    assert_true(count > 0);
+    return count;
+}
+
+static void every_network_agrees_with_the_oracle(void **state) {
+    (void)state;
+    const char *names[8];
+    int count = tiers(names);
+    for (int m = 0; m < NETWORKS; m++) {
+        esrgan_model *model = model_of(&networks[m].net, 11);
+        for (int k = 0; k < SIZES; k++) {
+            int f = networks[m].unshuffle;
+            picture p = picture_of(model, 1, sizes[k].height * f, sizes[k].width * f);
+            if (p.out > 400000) continue; /* the oracle is slow */
+            float *in = noise(p.in, (uint32_t)k);
+            float *truth = forward(model, ESRGAN_REFERENCE, NULL, ESRGAN_FP32, 2, p, in);
+            for (int t = 0; t < count; t++) {
+                /* Allowed: some roundings of single precision through a few tens of layers, of the
+                 * storage format where it is a half one. */
+                static const double allowed[] = {4e-6, 4e-3, 3e-2};
+                for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision++) {
+                    float *got = forward(model, ESRGAN_NATIVE, names[t],
+                                         (esrgan_precision)precision, 2, p, in);
+                    double error = distance(truth, got, p.out);
+                    if (!(error <= allowed[precision]))
+                        fail_msg("%s, %d x %d, %s, precision %d: error %g", networks[m].what,
+                                 p.height, p.width, names[t], precision, error);
+                    free(got);
+                }
+            }
+            free(truth), free(in);
+        }
+        esrgan_model_free(model);
+    }
+}
+
+static void threads_make_no_difference(void **state) {
+    (void)state;
+    const char *names[8];
+    int count = tiers(names);
+    for (int m = 2; m < NETWORKS; m += 3) {
+        esrgan_model *model = model_of(&networks[m].net, 12);
+        int f = networks[m].unshuffle;
+        static const int some[][2] = {{1, 1}, {29, 71}, {67, 130}};
+        for (size_t k = 0; k < 3; k++) {
+            picture p = picture_of(model, 1, some[k][0] * f, some[k][1] * f);
+            float *in = noise(p.in, 3);
+            for (int t = 0; t < count - (k == 2); t++)
+                for (int precision = ESRGAN_FP32; precision <= ESRGAN_FP16; precision++) {
+                    float *one = forward(model, ESRGAN_NATIVE, names[t],
+                                         (esrgan_precision)precision, 1, p, in);
+                    for (int threads = 2; threads <= 8; threads += threads < 4 ? 1 : 4) {
+                        float *more = forward(model, ESRGAN_NATIVE, names[t],
+                                              (esrgan_precision)precision, threads, p, in);
+                        assert_memory_equal(one, more, p.out * sizeof *one);
+                        free(more);
+                    }
+                    free(one);
+                }
+            free(in);
+        }
+        esrgan_model_free(model);
+    }
+}
+
+static void a_batch_is_its_pictures(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&networks[2].net, 13);
+    picture two = picture_of(model, 2, 23, 31), one = two;
+    one.n = 1;
+    float *in = noise(2 * two.in, 5);
+    float *both = forward(model, ESRGAN_NATIVE, NULL, ESRGAN_FP32, 2, two, in);
+    for (size_t i = 0; i < 2; i++) {
+        float *single = forward(model, ESRGAN_NATIVE, NULL, ESRGAN_FP32, 2, one, in + i * one.in);
+        assert_memory_equal(single, both + i * one.out, one.out * sizeof *single);
+        free(single);
+    }
+    free(both), free(in);
+    esrgan_model_free(model);
+}
+
+/* A value of infinity spoils what it reaches, and nothing out of its reach. */
+static void nonfinite_input_is_local(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&networks[1].net, 14);
+    picture p = picture_of(model, 1, 90, 90);
+    float *in = noise(p.in, 6);
+    float *clean = forward(model, ESRGAN_NATIVE, NULL, ESRGAN_FP32, 2, p, in);
+    in[5 * 90 + 5] = INFINITY;
+    esrgan_session_options o;
+    esrgan_session_options_init(&o);
+    o.backend = ESRGAN_NATIVE;
+    o.threads = 2;
+    esrgan_session *session;
+    float *out = malloc(p.out * sizeof *out);
+    assert_non_null(out);
+    assert_int_equal(esrgan_session_create(model, &o, &session, NULL), ESRGAN_OK);
+    assert_int_equal(esrgan_forward(session, 1, 90, 90, in, out, NULL), ESRGAN_E_NONFINITE);
+    esrgan_session_free(session);
+    bool spoiled = false;
+    for (int y = 0; y < 180; y++)
+        for (int x = 0; x < 180; x++) {
+            size_t at = (size_t)y * 180 + (size_t)x;
+            if (!isfinite(out[at])) spoiled = true;
+            /* 20 convolutions of whole tiles: 6 pixels each at most, from pixel 5 on */
+            else if (x >= 178 && y >= 178)
+                assert_true(out[at] == clean[at]);
+        }
+    assert_true(spoiled);
+    free(out), free(clean), free(in);
+    esrgan_model_free(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_network_agrees_with_the_oracle),
+        cmocka_unit_test(threads_make_no_difference),
+        cmocka_unit_test(a_batch_is_its_pictures),
+        cmocka_unit_test(nonfinite_input_is_local),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,497 @@
+/*
+ * Every native kernel of every tier of this CPU against plain arithmetic in double, buffers between
+ * pages that must not be touched, outputs poisoned before.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "base/dtype.h"
+#include "engine/tiers.h"
+
+enum { LANES = ES_NATIVE_LANES, MAX_SIDE = ES_NATIVE_MAX_PATCH };
+
+/* ---- Memory between guard pages ------------------------------------------------------------- */
+
+typedef struct guarded {
+    char *map;
+    size_t mapped;
+    void *data; /* ends, or begins, at a page that faults */
+} guarded;
+
+static guarded guard(size_t bytes, bool at_start) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), body = (bytes + page - 1) / page * page;
+    guarded g = {.mapped = body + 2 * page};
+    g.map = mmap(NULL, g.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(g.map, MAP_FAILED);
+    assert_int_equal(mprotect(g.map + page, body, PROT_READ | PROT_WRITE), 0);
+    g.data = g.map + page + (at_start ? 0 : body - bytes);
+    return g;
+}
+
+static void unguard(const guarded *g) { assert_int_equal(munmap(g->map, g->mapped), 0); }
+
+/* ---- Numbers -------------------------------------------------------------------------------- */
+
+static uint32_t seed = 1;
+static float number(void) {
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) / (float)(1 << 23) - 1.0f;
+}
+
+static const float POISON = -12345.25f;
+
+static void poison(float *p, size_t n) {
+    for (size_t i = 0; i < n; i++) p[i] = POISON;
+}
+
+static size_t size_of(es_native_format f) { return f == ES_NATIVE_F32 ? 4 : 2; }
+
+static float get(es_native_format f, const void *p, size_t i) {
+    if (f == ES_NATIVE_F16) return es_f16_to_f32(((const uint16_t *)p)[i]);
+    if (f == ES_NATIVE_BF16) return es_bf16_to_f32(((const uint16_t *)p)[i]);
+    return ((const float *)p)[i];
+}
+
+static void set(es_native_format f, void *p, size_t i, float x) {
+    if (f == ES_NATIVE_F16)
+        ((uint16_t *)p)[i] = es_f32_to_f16(x);
+    else if (f == ES_NATIVE_BF16)
+        ((uint16_t *)p)[i] = es_f32_to_bf16(x);
+    else
+        ((float *)p)[i] = x;
+}
+
+/* ---- The transforms as matrices ------------------------------------------------------------- */
+
+typedef double matrix[MAX_SIDE][MAX_SIDE];
+
+/* By interpolation at 0, 1, -1, 2, -2, 1/2, -1/2 and infinity: F(m, 3) with n = m + 2 points.
+ * The scaling of points is what the kernels' constants follow. */
+static const double points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+
+/* Row p of B^T: the polynomial that vanishes at all finite points but p, normalised so that
+ * A^T ((G g) (B^T d)) is the convolution with A and G below. */
+static void in_matrix(int tile, matrix b) {
+    int n = tile + 2;
+    memset(b, 0, sizeof(matrix));
+    for (int p = 0; p < n; p++) {
+        double poly[MAX_SIDE + 1] = {1};
+        int degree = 0;
+        for (int q = 0; q < n - 1; q++) {
+            if (q == p) continue;
+            for (int i = ++degree; i > 0; i--) poly[i] = poly[i - 1] - points[q] * poly[i];
+            poly[0] *= -points[q];
+        }
+        for (int i = 0; i <= degree; i++) b[p][i] = poly[i];
+    }
+}
+
+static void out_matrix(int tile, matrix a) {
+    int n = tile + 2;
+    memset(a, 0, sizeof(matrix));
+    for (int i = 0; i < tile; i++)
+        for (int p = 0; p < n - 1; p++) a[i][p] = pow(points[p], i);
+    a[tile - 1][n - 1] = 1;
+}
+
+static void weight_matrix(int tile, matrix g) {
+    int n = tile + 2;
+    memset(g, 0, sizeof(matrix));
+    for (int p = 0; p < n - 1; p++) {
+        double scale = 1;
+        for (int q = 0; q < n - 1; q++)
+            if (q != p) scale *= points[p] - points[q];
+        for (int i = 0; i < 3; i++) g[p][i] = pow(points[p], i) / scale;
+    }
+    g[n - 1][2] = 1;
+}
+
+/* Kernels are free to move a factor from G to B^T; V and U are compared up to that factor, which
+ * has to be the same for all columns: it is read off one unit impulse. */
+static int tile_of(es_native_shape s) { return es_native_shape_geometry(s).tile; }
+static bool doubles(es_native_shape s) { return s >= ES_NATIVE_F2_UP; }
+static int side_of(es_native_shape s) { return tile_of(s) + 2 - doubles(s); }
+/* Point -1 is the third; shapes that double leave it out. */
+static int full_point(es_native_shape s, int p) { return doubles(s) && p >= 2 ? p + 1 : p; }
+
+/* ---- Tiers ---------------------------------------------------------------------------------- */
+
+typedef void (*check_fn)(const es_native_kernels *k, es_native_shape s, es_native_format f);
+
+static void every_tier(check_fn check, bool formats) {
+    int tested = 0;
+    for (int i = 0; i < esrgan_tier_count(); i++) {
+        esrgan_tier tier = {.size = sizeof tier};
+        assert_int_equal(esrgan_tier_get(i, &tier, NULL), ESRGAN_OK);
+        const char *why;
+        const es_native_kernels *k = tier.usable ? es_tier_kernels(tier.name, &why) : NULL;
+        if (!k) continue;
+        assert_string_equal(k->name, tier.name); /* the tier that was meant */
+        for (int s = 0; s < ES_NATIVE_SHAPES; s++)
+            for (int f = 0; f < (formats ? ES_NATIVE_FORMATS : 1); f++)
+                check(k, (es_native_shape)s, (es_native_format)f);
+        tested++;
+    }
+    assert_true(tested > 0);
+}
+
+/* ---- Input ---------------------------------------------------------------------------------- */
+
+/* B^T d B of channel c, and the same over magnitudes; d is enlarged first where the shape does. */
+static double in_expected(es_native_shape s, double d[MAX_SIDE][MAX_SIDE], int i, int j,
+                          double *bound) {
+    matrix b;
+    int n = tile_of(s) + 2;
+    in_matrix(tile_of(s), b);
+    double sum = 0;
+    *bound = 0;
+    for (int y = 0; y < n; y++)
+        for (int x = 0; x < n; x++) {
+            double from = doubles(s) ? d[(y + 1) / 2][(x + 1) / 2] : d[y][x];
+            double part = b[full_point(s, i)][y] * b[full_point(s, j)][x] * from;
+            sum += part, *bound += fabs(part);
+        }
+    return sum;
+}
+
+static void check_input(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    const int patch = es_native_shape_geometry(s).patch, side = side_of(s), all = side * side;
+    for (int channels = LANES; channels <= 5 * LANES; channels += 2 * LANES) {
+        const size_t pixel = (size_t)(channels + LANES) * size_of(f); /* some are skipped */
+        const size_t point = 3 * LANES, chunk = point * (size_t)all;
+        const size_t floats = chunk * (size_t)(channels / LANES);
+        guarded rows[MAX_SIDE], v = guard((floats - 2 * LANES) * 4, channels == LANES);
+        const void *row[MAX_SIDE];
+        for (int y = 0; y < patch; y++) {
+            size_t count = (size_t)patch * pixel - LANES * size_of(f);
+            rows[y] = guard(count, channels == LANES);
+            row[y] = rows[y].data;
+            for (size_t i = 0; i < count / size_of(f); i++) set(f, rows[y].data, i, number());
+        }
+        float *out = v.data;
+        poison(out, floats - 2 * LANES);
+        k->input[s][f](row, (ptrdiff_t)pixel, channels, out, point, chunk);
+        matrix gain; /* what the kernel's constants differ by from in_matrix, point by point */
+        for (int c = 0; c < channels; c++) {
+            double d[MAX_SIDE][MAX_SIDE];
+            for (int y = 0; y < patch; y++)
+                for (int x = 0; x < patch; x++)
+                    d[y][x] = get(f, (const char *)row[y] + (size_t)x * pixel, (size_t)c);
+            for (int i = 0; i < side; i++)
+                for (int j = 0; j < side; j++) {
+                    float got = out[(size_t)(c / LANES) * chunk + (size_t)(i * side + j) * point +
+                                    (size_t)(c % LANES)];
+                    double bound, expected = in_expected(s, d, i, j, &bound);
+                    if (c == 0) gain[i][j] = fabs(expected) > bound / 50 ? got / expected : NAN;
+                    if (isnan(gain[i][j])) continue;
+                    if (fabs(got - gain[i][j] * expected) > fabs(gain[i][j]) * bound * 60 * 6e-8)
+                        fail_msg("%s input shape %d format %d point %d,%d channel %d: %g not %g",
+                                 k->name, s, f, i, j, c, got, gain[i][j] * expected);
+                }
+        }
+        for (size_t i = 0; i < floats - 2 * LANES; i++)
+            if (i % point >= LANES) assert_true(out[i] == POISON);
+        for (int y = 0; y < patch; y++) unguard(&rows[y]);
+        unguard(&v);
+    }
+}
+
+static void input_transforms(void **state) {
+    (void)state;
+    every_tier(check_input, true);
+}
+
+/* ---- Weights -> products -> pixels, as a whole against the convolution ------------------------ */
+
+typedef struct job {
+    int chunks, tiles, tile_at, width, height, wide; /* wide: channels out */
+    int activate, residuals;
+    bool at_start;
+} job;
+
+static double reference(es_native_shape s, const double *d, const double *g, int channels, int y,
+                        int x, double *bound) {
+    int side = tile_of(s) + 2;
+    double sum = 0;
+    for (int c = 0; c < channels; c++)
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 3; j++) {
+                int yy = y + i, xx = x + j;
+                if (doubles(s)) yy = (yy + 1) / 2, xx = (xx + 1) / 2;
+                double part = d[(c * side + yy) * side + xx] * g[c * 9 + i * 3 + j];
+                sum += part, *bound += fabs(part);
+            }
+    return sum;
+}
+
+/* Tiles of random pixels through all four kernels; each pixel of each tile is compared. */
+static void convolve(const es_native_kernels *k, es_native_shape s, es_native_format f, job j) {
+    const es_native_geometry geometry = es_native_shape_geometry(s);
+    const int patch = geometry.patch, all = geometry.points, side = tile_of(s) + 2;
+    const int channels = j.chunks * LANES;
+    const size_t point = (size_t)j.tiles * LANES, chunk = point * (size_t)all;
+    guarded v = guard(chunk * (size_t)j.chunks * 4, j.at_start);
+    guarded u = guard((size_t)all * (size_t)channels * (size_t)j.wide * 4, j.at_start);
+    const size_t m_point = (size_t)j.tiles * (size_t)j.wide;
+    guarded m = guard(m_point * (size_t)all * 4, j.at_start);
+    double *d = calloc((size_t)(j.tiles * channels * side * side), sizeof *d);
+    double *g = calloc((size_t)(j.wide * channels * 9), sizeof *g);
+    const size_t pixel = (size_t)channels * size_of(f);
+    char *pixels = malloc(pixel * (size_t)(patch * patch));
+    float *taps = malloc((size_t)(9 * j.wide) * 4);
+    assert_true(d && g && pixels && taps);
+    for (int t = 0; t < j.tiles; t++) {
+        const void *rows[MAX_SIDE];
+        for (int i = 0; i < patch * patch * channels; i++) set(f, pixels, (size_t)i, number());
+        for (int y = 0; y < patch; y++) rows[y] = pixels + (size_t)(y * patch) * pixel;
+        for (int c = 0; c < channels; c++)
+            for (int y = 0; y < patch; y++)
+                for (int x = 0; x < patch; x++)
+                    d[((t * channels + c) * side + y) * side + x] =
+                        get(f, rows[y], (size_t)(x * channels + c));
+        k->input[s][f](rows, (ptrdiff_t)pixel, channels, (float *)v.data + t * LANES, point, chunk);
+    }
+    for (int c = 0; c < channels; c++) {
+        for (int i = 0; i < 9; i++)
+            for (int o = 0; o < j.wide; o++)
+                g[(o * channels + c) * 9 + i] = taps[i * j.wide + o] = number();
+        k->weights[s](taps, j.wide, (float *)u.data + c * j.wide, (size_t)(channels * j.wide));
+    }
+    const float *table[40];
+    for (int c = 0; c < j.chunks + 2; c++)
+        table[c] = (const float *)v.data + (size_t)(c < j.chunks ? c : j.chunks - 1) * chunk;
+    poison(m.data, m_point * (size_t)all);
+    for (int p = 0; p < all; p++) {
+        const float *up = (const float *)u.data + (size_t)p * (size_t)(channels * j.wide);
+        es_native_ahead ahead = {table, point * (size_t)p, up, 1 + p % 3};
+        (j.wide == k->panel ? k->multiply_panel
+                            : k->multiply_lanes)(table, point * (size_t)p, j.tiles, up, j.chunks,
+                                                 (float *)m.data + (size_t)p * m_point, &ahead);
+    }
+    /* Out: rows of their own, poisoned, exactly as wide as what may be written. */
+    float *bias = malloc((size_t)j.wide * 4);
+    assert_true(bias != NULL);
+    for (int o = 0; o < j.wide; o++) bias[o] = number();
+    const size_t size = size_of(f), step = ((size_t)j.wide + 3) * size;
+    for (int t = 0; t<j.tiles; t += j.tiles> 1 ? j.tiles - 1 : 1) {
+        guarded rows[ES_NATIVE_MAX_TILE], added[2][ES_NATIVE_MAX_TILE];
+        es_native_store store = {.bias = bias,
+                                 .activate = j.activate,
+                                 .slope = 0.2f,
+                                 .residuals = j.residuals,
+                                 .alpha = {0.2f, 0.7f},
+                                 .residual_step = {(ptrdiff_t)step, (ptrdiff_t)step},
+                                 .step = (ptrdiff_t)step,
+                                 .height = j.height,
+                                 .width = j.width};
+        const size_t bytes = step * (size_t)(j.width - 1) + (size_t)j.wide * size;
+        for (int y = 0; y < j.height; y++) {
+            rows[y] = guard(bytes, j.at_start);
+            store.row[y] = rows[y].data;
+            for (size_t i = 0; i < bytes / size; i++) set(f, rows[y].data, i, POISON);
+            for (int r = 0; r < j.residuals; r++) {
+                added[r][y] = guard(bytes, j.at_start);
+                store.residual[r][y] = added[r][y].data;
+                for (size_t i = 0; i < bytes / size; i++) set(f, added[r][y].data, i, number());
+            }
+        }
+        k->output[s][f]((const float *)m.data + t * j.wide, m_point, j.wide, &store);
+        for (int y = 0; y < j.height; y++)
+            for (int x = 0; x < j.width; x++)
+                for (int o = 0; o < j.wide + (x + 1 < j.width ? 3 : 0); o++) {
+                    size_t at = (size_t)x * (step / size) + (size_t)o;
+                    float got = get(f, store.row[y], at);
+                    if (o >= j.wide) {
+                        float poisoned;
+                        uint32_t raw = 0;
+                        set(f, &raw, 0, POISON);
+                        poisoned = get(f, &raw, 0);
+                        assert_true(got == poisoned);
+                        continue;
+                    }
+                    double bound = fabs(bias[o]);
+                    double sum =
+                        bias[o] + reference(s, d + (size_t)(t * channels * side * side),
+                                            g + (size_t)(o * channels * 9), channels, y, x, &bound);
+                    if (j.activate && sum < 0) sum *= (double)0.2f;
+                    for (int r = 0; r < j.residuals; r++) {
+                        double other = get(f, store.residual[r][y], at);
+                        sum = (double)store.alpha[r] * sum + other, bound += fabs(other);
+                    }
+                    /* Winograd's own growth is some tens; storing rounds once more. */
+                    double unit = f == ES_NATIVE_F16    ? 1.0 / 2048
+                                  : f == ES_NATIVE_BF16 ? 1.0 / 256
+                                                        : 0;
+                    double allowed =
+                        bound * 40 * 6e-8 * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
+                    if (!(fabs(got - sum) <= allowed))
+                        fail_msg(
+                            "%s shape %d format %d tile %d of %d pixel %d,%d channel %d of %d: "
+                            "%.9g not %.9g (allowed %g)",
+                            k->name, s, f, t, j.tiles, y, x, o, j.wide, got, sum, allowed);
+                }
+        for (int y = 0; y < j.height; y++) {
+            unguard(&rows[y]);
+            for (int r = 0; r < j.residuals; r++) unguard(&added[r][y]);
+        }
+    }
+    free(bias), free(taps), free(pixels), free(g), free(d);
+    unguard(&v), unguard(&u), unguard(&m);
+}
+
+static void check_convolution(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    const int tile = tile_of(s);
+    for (int tiles = 1; tiles <= k->block; tiles++) /* every register block */
+        convolve(k, s, f,
+                 (job){.chunks = 1 + tiles % 3,
+                       .tiles = tiles,
+                       .width = tile,
+                       .height = tile,
+                       .wide = tiles % 2 ? k->panel : LANES,
+                       .activate = tiles % 2,
+                       .residuals = tiles % 3,
+                       .at_start = tiles % 4 < 2});
+    for (int width = 1; width <= tile; width++) /* every edge */
+        convolve(k, s, f,
+                 (job){.chunks = 1,
+                       .tiles = 2,
+                       .width = width,
+                       .height = tile + 1 - width,
+                       .wide = k->panel,
+                       .activate = 1,
+                       .residuals = 2,
+                       .at_start = width % 2});
+    convolve(k, s, f,
+             (job){.chunks = 13,
+                   .tiles = k->block,
+                   .width = tile,
+                   .height = tile,
+                   .wide = k->panel,
+                   .residuals = 1}); /* a long sum */
+}
+
+static void convolutions(void **state) {
+    (void)state;
+    every_tier(check_convolution, true);
+}
+
+/* ---- The multiplication alone: any vector of numbers ------------------------------------------ */
+
+/* NaN and infinity stay in the tile and channel they belong to. */
+static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    (void)s, (void)f;
+    enum { CHUNKS = 3 };
+    const int tiles = k->block, wide = k->panel, channels = CHUNKS * LANES;
+    float *v = malloc((size_t)(channels * tiles) * 4), *u = malloc((size_t)(channels * wide) * 4);
+    float *m = malloc((size_t)(tiles * wide) * 4);
+    assert_true(v && u && m);
+    for (int i = 0; i < channels * tiles; i++) v[i] = number();
+    for (int i = 0; i < channels * wide; i++) u[i] = number();
+    const int bad_tile = tiles / 2, bad_out = wide - 3;
+    v[(1 * tiles + bad_tile) * LANES + 5] = NAN;
+    u[7 * wide + bad_out] = INFINITY;
+    const float *table[] = {v, v + tiles * LANES, v + 2 * tiles * LANES, v, v};
+    es_native_ahead ahead = {table, 0, u, 1};
+    k->multiply_panel(table, 0, tiles, u, CHUNKS, m, &ahead);
+    for (int t = 0; t < tiles; t++)
+        for (int o = 0; o < wide; o++) {
+            float got = m[t * wide + o];
+            if (t == bad_tile)
+                assert_true(isnan(got));
+            else if (o == bad_out)
+                assert_true(isinf(got));
+            else {
+                double sum = 0, bound = 0;
+                for (int c = 0; c < channels; c++) {
+                    double part =
+                        (double)v[(c / LANES * tiles + t) * LANES + c % LANES] * u[c * wide + o];
+                    sum += part, bound += fabs(part);
+                }
+                assert_true(fabs(got - sum) <= bound * channels * 6e-8);
+            }
+        }
+    free(v), free(u), free(m);
+}
+
+static void nonfinite_values_stay_where_they_are(void **state) {
+    (void)state;
+    every_tier(check_nonfinite, false);
+}
+
+/* ---- 16-bit formats --------------------------------------------------------------------------- */
+
+/* Every number of 16 bits is read and written back as it was; floats round as es_f32_to_* do. */
+static void check_formats(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    if (s != ES_NATIVE_F2 || f == ES_NATIVE_F32) return;
+    float products[16][LANES] = {{0}}, bias[LANES] = {0};
+    for (uint32_t base = 0; base < 65536; base += LANES) {
+        uint16_t in[LANES], out[LANES];
+        for (uint32_t i = 0; i < LANES; i++) in[i] = (uint16_t)(base + i);
+        es_native_store store = {.bias = bias,
+                                 .residuals = 1,
+                                 .alpha = {0},
+                                 .residual = {{in}},
+                                 .row = {out},
+                                 .height = 1,
+                                 .width = 1};
+        k->output[s][f](products[0], LANES, LANES, &store);
+        for (int i = 0; i < LANES; i++) {
+            if (isnan(get(f, in, (size_t)i)))
+                assert_true(isnan(get(f, out, (size_t)i)));
+            else
+                assert_int_equal(out[i] & (in[i] & 0x7fff ? 0xffff : 0x7fff),
+                                 in[i] & (in[i] & 0x7fff ? 0xffff : 0x7fff));
+        }
+    }
+    for (int round = 0; round < 4000; round++) {
+        float in[LANES];
+        uint16_t out[LANES];
+        for (int i = 0; i < LANES; i++) in[i] = products[0][i] = ldexpf(number(), round % 60 - 40);
+        es_native_store store = {.bias = bias, .row = {out}, .height = 1, .width = 1};
+        k->output[s][f](products[0], LANES, LANES, &store);
+        for (size_t i = 0; i < LANES; i++) {
+            uint16_t expected = f == ES_NATIVE_F16 ? es_f32_to_f16(in[i]) : es_f32_to_bf16(in[i]);
+            assert_int_equal(out[i], expected);
+        }
+    }
+}
+
+static void sixteen_bits(void **state) {
+    (void)state;
+    every_tier(check_formats, true);
+}
+
+/* The weights' matrix, too, is that of the points; compared as products with the input's. */
+static void matrices_agree(void **state) {
+    (void)state;
+    for (int tile = 2; tile <= 6; tile += 2) {
+        matrix a, b, g;
+        in_matrix(tile, b), out_matrix(tile, a), weight_matrix(tile, g);
+        for (int y = 0; y < tile; y++)
+            for (int x = 0; x < tile + 2; x++)
+                for (int t = 0; t < 3; t++) {
+                    double sum = 0;
+                    for (int p = 0; p < tile + 2; p++) sum += a[y][p] * g[p][t] * b[p][x];
+                    assert_true(fabs(sum - (x == y + t)) < 1e-12);
+                }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(matrices_agree), cmocka_unit_test(input_transforms),
+        cmocka_unit_test(convolutions),   cmocka_unit_test(nonfinite_values_stay_where_they_are),
+        cmocka_unit_test(sixteen_bits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
