@@ -116,8 +116,8 @@ static size_t whole_pack(const es_direct_net *net) {
 /* Height and width are the body's.  False where the picture is too large to count its lines. */
 static bool lay_out(layout *l, const es_direct_net *net, int height, int width, int members,
                     bool keep) {
-    if ((int64_t)height * width >= INT_MAX - 1) return false;
-    l->frame_plane = ((size_t)height * (size_t)width + 1) * ES_DIRECT_LANES;
+    if ((int64_t)height * width >= INT_MAX - members) return false;
+    l->frame_plane = ((size_t)height * (size_t)width + (size_t)members) * ES_DIRECT_LANES;
     int inputs = net->input_planes > net->feature_planes ? net->input_planes : net->feature_planes;
     for (int i = 0; i < FRAMES; i++)
         l->frame[i] =
@@ -232,8 +232,8 @@ static void run_band(run *r, int member, int row) {
     for (int col = 0; col < grid.cols; col++) {
         unit = es_direct_unit_at(grid, r->height, r->width, row, col);
         plane = stride * scale * (size_t)(unit.y1 - unit.y0);
-        es_direct_unit_run(&r->work, unit, rings_of(r, member), planes + (size_t)unit.x0 * scale,
-                           plane, stride);
+        es_direct_unit_run(&r->work, unit, member, rings_of(r, member),
+                           planes + (size_t)unit.x0 * scale, plane, stride);
     }
     r->io->write(r->io->context, unit.y0 * (int)scale, (unit.y1 - unit.y0) * (int)scale, planes,
                  plane, stride);
@@ -260,7 +260,7 @@ static void job(void *context, int member, int members) {
         }
         es_direct_unit unit =
             es_direct_unit_at(grid, r->height, r->width, i / grid.cols, i % grid.cols);
-        es_direct_unit_run(&r->work, unit, rings_of(r, member), NULL, 0, 0);
+        es_direct_unit_run(&r->work, unit, member, rings_of(r, member), NULL, 0, 0);
     }
     r->kernels->end();
 }

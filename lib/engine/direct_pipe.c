@@ -42,6 +42,7 @@ typedef struct stage {
 typedef struct pipe {
     const es_direct_work *work;
     es_direct_unit unit;
+    int member;
     int xs, ys; /* where the unit's surroundings start */
     ring rings[ES_DIRECT_MAX_RINGS];
     int ring_count;
@@ -286,7 +287,7 @@ static target target_of(const pipe *p, const stage *s, int phase) {
         t.pitch = (long)p->row_stride;
         t.origin = -((long)(p->unit.y0 - p->ys) * scale * t.pitch + t.first);
     } else {
-        t.nowhere = (int32_t)((long)p->work->height * p->work->width);
+        t.nowhere = (int32_t)((long)p->work->height * p->work->width + p->member);
         t.pitch = p->work->width;
         t.origin = (long)p->ys * t.pitch + p->xs;
     }
@@ -528,11 +529,12 @@ static void set_rows(pipe *p) {
     }
 }
 
-void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, void *rings, float *planes,
-                        size_t plane_stride, size_t row_stride) {
+void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, int member, void *rings,
+                        float *planes, size_t plane_stride, size_t row_stride) {
     es_direct_unit around = surround(unit, work->group, work->height, work->width);
     pipe p = {.work = work,
               .unit = unit,
+              .member = member,
               .xs = around.x0,
               .ys = around.y0,
               .load_end = around.y1 - around.y0,

@@ -71,7 +71,8 @@ void es_direct_pack(const es_direct_net *net, int group, const es_direct_kernels
                     uint16_t *pack, float *scratch, int member, int members);
 size_t es_direct_layer_weights(const es_direct_layer *layer);
 
-/* A picture of lines at the size of the network's body; one more line takes what nobody wants. */
+/* A picture of lines at the size of the network's body; one more line for each member of the team
+ * takes what nobody wants. */
 typedef struct es_direct_frame {
     uint16_t *base;
     int8_t *low;  /* NULL, or the low bytes of its elements (es_direct_finish) */
@@ -118,7 +119,7 @@ int es_direct_halo(int group);
 
 /* Runs one unit.  `rings` holds es_direct_ring_bytes.  The tail writes its result to `planes`:
  * channel c, row y, column x of the unit at c * plane_stride + y * row_stride + x. */
-void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, void *rings, float *planes,
-                        size_t plane_stride, size_t row_stride);
+void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, int member, void *rings,
+                        float *planes, size_t plane_stride, size_t row_stride);
 
 #endif
