@@ -124,7 +124,8 @@ typedef struct comparison {
     explanations why;
     /* End to end: two pictures, or two values that are one. */
     bool pictured;
-    double psnr, ssim, max_lsb, share1, share2; /* ssim NaN where too small for it */
+    double psnr, ssim, max_lsb;    /* ssim NaN where too small for it */
+    double share0, share1, share2; /* of samples off by 1/255 or more, by more than 1 and 2 */
     int worst[3];
     exhibit exhibits[MAX_EXHIBITS];
     int exhibit_count;

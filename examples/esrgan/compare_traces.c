@@ -127,7 +127,7 @@ static void make_limit(const traces *t, int index, double spread, tensor *bound)
     double terms = graph_terms(t->g, index), root = sqrt(terms);
     double factor = terms < 9 ? 4 : tol->wide && root > 3 ? 3 : root;
     double fixed = 8 * spread + tol->floor;
-    if (index == t->g->count - 1) fixed += 0.5 + 1e-3; /* rounding to 8 bits */
+    if (index == t->g->count - 1) fixed += 1e-3; /* 8 bits: see round_towards */
     for (size_t i = 0; i < tensor_count(bound); i++)
         bound->v[i] = tol->c * tol->u * factor * bound->v[i] + fixed;
 }
@@ -150,6 +150,14 @@ static bool cut_to(tensor *right, const tensor *test) {
     right->h = test->h;
     right->w = test->w;
     return true;
+}
+
+/* Rounding to 8 bits may move a sample by a half, either way at a tie: what is left counts. */
+static void round_towards(tensor *right, const tensor *test) {
+    for (size_t i = 0; i < tensor_count(right); i++) {
+        double d = test->v[i] - right->v[i];
+        right->v[i] = fabs(d) <= 0.5 ? test->v[i] : right->v[i] + copysign(0.5, d);
+    }
 }
 
 static void judge(layer_result *l, const tensor *right, const tensor *test, const tensor *limit,
@@ -227,6 +235,7 @@ static bool compare_local(traces *t, int index, const tensor *test) {
                                      2 * spread + tol->floor
                                : 0;
         make_limit(t, index, spread, &bound);
+        if (index == t->g->count - 1) round_towards(&right, test);
         judge(l, &right, test, &bound, rms_limit);
         keep_culprit(t, index, &right, test, &bound, rms_limit);
     }
@@ -357,11 +366,12 @@ static bool end_to_end(traces *t) {
 static void conclude(traces *t) {
     comparison *r = t->result;
     bool away = false, complete = t->g != NULL;
-    int missing = 0, first_away = -1;
+    int missing = 0, first_away = -1, shaped = -1;
     for (int i = 0; i < r->layer_count; i++) {
         layer_result *l = &r->layers[i];
         if (l->state == LAYER_SHAPE || l->state == LAYER_WRONG) away = true;
         if (l->state == LAYER_AWAY && first_away < 0) first_away = i;
+        if (l->state == LAYER_SHAPE && shaped < 0) shaped = i;
         missing += l->state == LAYER_MISSING;
         complete = complete && (l->local || l->state == LAYER_MISSING);
     }
@@ -369,12 +379,18 @@ static void conclude(traces *t) {
     if (!complete && r->pictured && !comparison_picture_good(r)) away = true;
     r->match = !away;
     if (r->culprit < 0) r->culprit = first_away;
+    if (shaped >= 0 && (r->culprit < 0 || shaped < r->culprit)) r->culprit = shaped;
     const explanation *best = explanations_best(&r->why);
     size_t size = sizeof r->verdict;
     const char *name = r->culprit >= 0 ? r->layers[r->culprit].name : "";
     if (r->match)
         snprintf(r->verdict, size, "The traces match (tolerance %s)%s.", r->limits->name,
                  complete ? ": every value that was dumped is what its own input makes of it" : "");
+    else if (r->culprit >= 0 && r->culprit == shaped)
+        snprintf(r->verdict, size,
+                 "The first value of another shape is %s (%d x %d x %d): another network, or "
+                 "another input.",
+                 name, r->layers[shaped].c, r->layers[shaped].h, r->layers[shaped].w);
     else if (r->culprit == 0 && t->g)
         snprintf(r->verdict, size, "The input is already wrong%s%s.", best ? ": " : "",
                  best ? best->text : "");
@@ -393,7 +409,7 @@ static void conclude(traces *t) {
     size_t used = strlen(r->verdict);
     if (!r->match && best && best->layer[0] && r->culprit >= 0 && strcmp(best->layer, name) != 0)
         used += (size_t)snprintf(r->verdict + used, size - used, " (In %s.)", best->layer);
-    if (!r->match && !best && r->culprit >= 0)
+    if (!r->match && !best && r->culprit >= 0 && r->culprit != shaped)
         used += (size_t)snprintf(r->verdict + used, size - used,
                                  " No explanation that was tried fits.");
     if (r->next_dump[0])

@@ -307,7 +307,7 @@ static void conclude(const values *v) {
     const explanation *best = explanations_best(&r->why);
     if (r->pictured)
         snprintf(figures, sizeof figures,
-                 "PSNR %.2f dB, %.3g %% of the samples off by more than 1 of 255", r->psnr,
+                 "PSNR %.2f dB, %.3g %% of the samples off by more than 1/255", r->psnr,
                  100 * r->share1);
     else
         snprintf(figures, sizeof figures,

@@ -136,13 +136,14 @@ void comparison_exhibit(comparison *r, const char *title, const tensor *ref, con
 
 bool comparison_end_to_end(comparison *r, const tensor *ref, const tensor *test) {
     picture a = {0}, b = {0};
-    size_t off1 = 0, off2 = 0, count = tensor_count(ref);
+    size_t off0 = 0, off1 = 0, off2 = 0, count = tensor_count(ref);
     double squares = 0;
     r->max_lsb = -1;
     for (size_t i = 0; i < count; i++) {
         double d = fmin(fmax(test->v[i], 0), 1) - fmin(fmax(ref->v[i], 0), 1), lsb = fabs(255 * d);
         if (isnan(test->v[i])) d = 1, lsb = 255;
         squares += d * d;
+        off0 += lsb > 0.999;
         off1 += lsb > 1.001;
         off2 += lsb > 2.001;
         if (lsb > r->max_lsb) {
@@ -155,6 +156,7 @@ bool comparison_end_to_end(comparison *r, const tensor *ref, const tensor *test)
     }
     r->pictured = true;
     r->psnr = squares > 0 ? -10 * log10(squares / (double)count) : INFINITY;
+    r->share0 = (double)off0 / (double)count;
     r->share1 = (double)off1 / (double)count;
     r->share2 = (double)off2 / (double)count;
     r->ssim = NAN;
@@ -168,7 +170,5 @@ bool comparison_end_to_end(comparison *r, const tensor *ref, const tensor *test)
 
 bool comparison_picture_good(const comparison *r) {
     const tolerance *t = r->limits;
-    double share = t->lsb >= 2 ? r->share2 : r->share1;
-    if (t->lsb > 2) share = r->max_lsb > t->lsb ? 1 : 0;
-    return share <= t->share && r->psnr >= t->psnr;
+    return r->max_lsb <= t->lsb + 0.001 && r->share0 <= t->share && r->psnr >= t->psnr;
 }

@@ -68,28 +68,46 @@ static bool try_functions(const suspect *s, explanations *list) {
         {"activated", "it was dumped after the activation (an in-place activation does that)"},
         {"rectified", "a plain ReLU was applied to it"},
         {"clamped", "it is clamped to 0..1"},
-        {"truncated", "it is cut off, not rounded to nearest"},
-        {"wrapped", "it is not clamped: values wrap around at 256"},
         {"negated", "its sign is reversed"},
     };
-    bool bytes = !strcmp(s->name, "output.u8");
     bool good = true;
     for (int k = 0; good && k < (int)(sizeof names / sizeof *names); k++) {
         tensor made = {0};
-        if ((k == 3 || k == 4) && !bytes) continue;
         if (!tensor_copy(&made, s->right)) return false;
         for (size_t i = 0; i < tensor_count(&made); i++) {
             double v = made.v[i];
             made.v[i] = k == 0   ? (v < 0 ? 0.2 * v : v)
                         : k == 1 ? fmax(v, 0)
                         : k == 2 ? fmin(fmax(v, 0), 1)
-                        : k == 3 ? floor(v)
-                        : k == 4 ? v - 256 * floor(v / 256)
                                  : -v;
         }
         good = diagnose_consider(s, list, names[k].id, s->name, names[k].text, &made, 0);
         tensor_free(&made);
     }
+    return good;
+}
+
+/* How 8 bits may have been made wrongly of what the network returned. */
+static bool try_bytes(const suspect *s, explanations *list) {
+    if (strcmp(s->name, "output.u8") != 0 || !s->from) return true;
+    int last = s->index - 2; /* conv_last: not clamped yet */
+    tensor raw = {0}, made = {0};
+    bool there = s->from->has(s->from->context, last);
+    bool good = (there ? s->from->load(s->from->context, last, &raw)
+                       : evaluate(s->from, last, &raw, NULL)) &&
+                tensor_copy(&made, &raw);
+    for (size_t i = 0; good && i < tensor_count(&raw); i++)
+        made.v[i] = floor(255 * fmin(fmax(raw.v[i], 0), 1));
+    good = good && diagnose_consider(s, list, "truncated", s->name,
+                                     "it is cut off, not rounded to nearest", &made, 0);
+    for (size_t i = 0; good && i < tensor_count(&raw); i++) {
+        double v = floor(255 * raw.v[i] + 0.5);
+        made.v[i] = v - 256 * floor(v / 256);
+    }
+    good = good && diagnose_consider(s, list, "wrapped", s->name,
+                                     "it is not clamped: values wrap around at 256", &made, 0);
+    tensor_free(&raw);
+    tensor_free(&made);
     return good;
 }
 
@@ -158,5 +176,6 @@ static bool try_permutation(const suspect *s, explanations *list) {
 }
 
 bool diagnose_fits(const suspect *s, explanations *list) {
-    return try_permutation(s, list) && try_functions(s, list) && try_lines(s, list);
+    return try_permutation(s, list) && try_functions(s, list) && try_bytes(s, list) &&
+           try_lines(s, list);
 }

@@ -305,9 +305,10 @@ static void put_head(FILE *to, const comparison *r) {
     fprintf(to, "<p id=\"figures\">PSNR %.2f dB", r->psnr);
     if (!isnan(r->ssim)) fprintf(to, ", SSIM %.5f", r->ssim);
     fprintf(to,
-            "; %.4g %% of the samples off by more than 1/255, %.4g %% by more than 2/255; worst "
-            "%.4g/255 at row %d, column %d, channel %d.</p>\n",
-            100 * r->share1, 100 * r->share2, r->max_lsb, r->worst[1], r->worst[2], r->worst[0]);
+            "; %.4g %% of the samples off by 1/255 or more, %.4g %% by more than 1/255, %.4g %% by "
+            "more than 2/255; worst %.4g/255 at row %d, column %d, channel %d.</p>\n",
+            100 * r->share0, 100 * r->share1, 100 * r->share2, r->max_lsb, r->worst[1], r->worst[2],
+            r->worst[0]);
 }
 
 bool report_html(const comparison *r, const char *path) {

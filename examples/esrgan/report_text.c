@@ -57,9 +57,10 @@ void report_text(const comparison *r) {
     if (r->pictured) {
         printf("PSNR %.2f dB", r->psnr);
         if (!isnan(r->ssim)) printf(", SSIM %.5f", r->ssim);
-        printf("; off by more than 1/255: %.4g %%, 2/255: %.4g %%; worst %.4g/255 at row %d, "
-               "column %d, channel %d\n\n",
-               100 * r->share1, 100 * r->share2, r->max_lsb, r->worst[1], r->worst[2], r->worst[0]);
+        printf("; off by 1/255 or more: %.4g %%, by more than 1: %.4g %%, than 2: %.4g %%; worst "
+               "%.4g/255 at row %d, column %d, channel %d\n\n",
+               100 * r->share0, 100 * r->share1, 100 * r->share2, r->max_lsb, r->worst[1],
+               r->worst[2], r->worst[0]);
     }
     if (r->why.count) {
         printf("Explanations, by how much of the error goes away:\n");
@@ -140,6 +141,7 @@ bool report_json(const comparison *r, FILE *to) {
     if (r->pictured) {
         json_number(&j, "psnr", r->psnr);
         json_number(&j, "ssim", r->ssim);
+        json_number(&j, "share_off", r->share0);
         json_number(&j, "share_over_1", r->share1);
         json_number(&j, "share_over_2", r->share2);
         json_number(&j, "max_lsb", r->max_lsb);
