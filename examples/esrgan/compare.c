@@ -47,8 +47,8 @@ static const option COMPARE_OPTIONS[] = {
      .value = "PRESET",
      SETTING(tolerance),
      .choices = TOLERANCE_NAMES,
-     .help =
-         "auto (default: by the precision that the traces name), fp32, fp16, bf16 or winograd."},
+     .help = "auto (default: by the precision that the traces name; winograd for those of our "
+             "native kernels), fp32, fp16, bf16 or winograd."},
     {.name = "json", .kind = OPTION_FLAG, SETTING(json), .help = "The result as JSON."},
     {.name = "html",
      .kind = OPTION_TEXT,

@@ -26,8 +26,10 @@ typedef struct tolerance {
 
 extern const char *const TOLERANCE_NAMES[]; /* "auto", "fp32", ...; NULL at the end */
 
-/* By index into TOLERANCE_NAMES; 0 takes the coarser of the two precisions ("" where unknown). */
-const tolerance *tolerance_get(int index, const char *precision_a, const char *precision_b);
+/* By index into TOLERANCE_NAMES; 0 takes the coarser of the two precisions ("" where unknown), and
+ * for FP32 "winograd" where a side is known to convolve by transforms. */
+const tolerance *tolerance_get(int index, const char *precision_a, const char *precision_b,
+                               bool transformed);
 
 /* ---- Recomputing ---- */
 

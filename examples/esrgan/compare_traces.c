@@ -461,7 +461,9 @@ bool compare_traces(const compare_settings *settings, const graph *g, const trac
         .settings = settings, .g = g, .ref = ref, .test = test, .input = input, .result = result};
     result->kind = "traces";
     result->culprit = -1;
-    result->limits = tolerance_get(settings->tolerance, ref->precision, test->precision);
+    bool transformed = !strcmp(ref->backend, "native") || !strcmp(test->backend, "native");
+    result->limits =
+        tolerance_get(settings->tolerance, ref->precision, test->precision, transformed);
     bool good = prepare(&t);
     if (good && ref->model_sha256[0] && test->model_sha256[0] &&
         strcmp(ref->model_sha256, test->model_sha256) != 0)

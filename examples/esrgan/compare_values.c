@@ -331,7 +331,7 @@ bool compare_values(const compare_settings *settings, const graph *g, const tens
                     const tensor *test, const tensor *input, comparison *result) {
     values v = {.g = g, .ref = ref, .test = test, .input = input, .result = result};
     result->culprit = -1;
-    result->limits = tolerance_get(settings->tolerance, "", "");
+    result->limits = tolerance_get(settings->tolerance, "", "", false);
     result->layers = allocate(1, sizeof *result->layers);
     if (!result->layers) return false;
     result->layer_count = 1;

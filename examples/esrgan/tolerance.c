@@ -32,7 +32,7 @@ static const tolerance TOLERANCES[] = {
      .psnr = 35},
     {.name = "winograd",
      .u = 0x1p-24,
-     .c = 16,
+     .c = 40,
      .floor = 0x1p-100,
      .drift = 1e-3,
      .lsb = 1,
@@ -45,8 +45,8 @@ static int from_precision(const char *precision) {
                                                                       : 0;
 }
 
-const tolerance *tolerance_get(int index, const char *a, const char *b) {
+const tolerance *tolerance_get(int index, const char *a, const char *b, bool transformed) {
     if (index > 0) return &TOLERANCES[index - 1];
-    int i = from_precision(a), j = from_precision(b);
-    return &TOLERANCES[i > j ? i : j];
+    int i = from_precision(a), j = from_precision(b), coarser = i > j ? i : j;
+    return &TOLERANCES[coarser == 0 && transformed ? 3 : coarser];
 }

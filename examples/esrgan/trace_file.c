@@ -155,7 +155,7 @@ bool trace_open(trace_file *trace, const char *path, const name_map *map) {
                 read_values(trace, map);
     if (good) {
         trace->precision = node_text(trace->manifest, "precision", "");
-        trace->producer = node_text(trace->manifest, "producer", "");
+        trace->backend = node_text(trace->manifest, "backend", "");
         trace->model_sha256 = node_text(node_get(trace->manifest, "model"), "sha256", "");
     } else {
         trace_close(trace);

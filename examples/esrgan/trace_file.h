@@ -42,7 +42,7 @@ typedef struct trace_file {
     trace_value *values;
     int count;
     bool stats_only;                                 /* no value has data */
-    const char *precision, *producer, *model_sha256; /* "" where unknown */
+    const char *precision, *backend, *model_sha256; /* "" where unknown */
 } trace_file;
 
 /* All of these complain where they fail: which file, what was expected. */
