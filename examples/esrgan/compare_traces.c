@@ -64,7 +64,7 @@ static void accumulate(layer_result *l, const tensor *ref, const tensor *test) {
 /* Only samples are there on one side or both. */
 static bool sampled(const trace_value *v, const tensor *data, value_stats *stats) {
     if (!data->v) return trace_stats(v, stats);
-    stats_compute(stats, ESRGAN_F64, data->v, tensor_count(data));
+    stats_compute(stats, ESRGAN_F64, data->v, tensor_count(data), 1);
     stats->hash = 0;
     return true;
 }

@@ -168,7 +168,10 @@ static int trace(const trace_settings *settings, const run_settings *how, const 
         complain("%s", error.message);
         good = false;
     }
-    if (good && trace_write_begin(&r.writer, settings->out, settings->stats_only)) {
+    esrgan_session_info running = {.size = sizeof running};
+    if (good) good = esrgan_session_get_info(session, &running, NULL) == ESRGAN_OK;
+    if (good &&
+        trace_write_begin(&r.writer, settings->out, settings->stats_only, running.threads)) {
         good = run_network(&r, session, &input, height, width, &info);
         int values = r.writer.count;
         if (good && values == 0) complain("no value matches --layers %s", settings->layers);

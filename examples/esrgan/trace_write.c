@@ -9,8 +9,8 @@
 #include "npy.h"
 #include "value_stats.h"
 
-bool trace_write_begin(trace_writer *w, const char *path, bool stats_only) {
-    *w = (trace_writer){.path = path, .stats_only = stats_only};
+bool trace_write_begin(trace_writer *w, const char *path, bool stats_only, int threads) {
+    *w = (trace_writer){.path = path, .stats_only = stats_only, .threads = threads};
     w->packed = !strcmp(path_extension(path), "npz");
     if (w->packed ? !npz_create(&w->npz, path) : !make_folders(path)) return false;
     w->list = open_memstream(&w->text, &w->text_size);
@@ -30,9 +30,10 @@ static void write_number(FILE *to, double v, int digits) {
         fprintf(to, "%.*g", digits, v);
 }
 
-static void write_stats(FILE *to, esrgan_dtype dtype, const void *data, uint64_t count) {
+static void write_stats(FILE *to, esrgan_dtype dtype, const void *data, uint64_t count,
+                        int threads) {
     value_stats stats;
-    stats_compute(&stats, dtype, data, count);
+    stats_compute(&stats, dtype, data, count, threads);
     const double figures[4] = {stats.min, stats.max, stats.mean, stats.rms};
     static const char *const names[4] = {"min", "max", "mean", "rms"};
     fputs("\"stats\": {", to);
@@ -114,7 +115,7 @@ bool trace_write_value(trace_writer *w, const char *name, const char *op, esrgan
         free(head);
         free(file);
     }
-    write_stats(w->list, dtype, data, count);
+    write_stats(w->list, dtype, data, count, w->threads);
     putc('}', w->list);
     w->count++;
     return good;

@@ -11,6 +11,7 @@
 typedef struct trace_writer {
     const char *path;
     bool packed, stats_only;
+    int threads; /* for statistics */
     npz_writer npz;
     FILE *list; /* the manifest's entries, collected in memory */
     char *text;
@@ -19,7 +20,7 @@ typedef struct trace_writer {
 } trace_writer;
 
 /* By the name's end: "x.npz" is a file, anything else a folder, made where it is not there. */
-bool trace_write_begin(trace_writer *writer, const char *path, bool stats_only);
+bool trace_write_begin(trace_writer *writer, const char *path, bool stats_only, int threads);
 
 /* `inputs`: names of what the value is made of, ended by NULL. */
 bool trace_write_value(trace_writer *writer, const char *name, const char *op, esrgan_dtype dtype,

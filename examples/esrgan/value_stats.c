@@ -1,17 +1,24 @@
 #include "value_stats.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
 
-typedef float v4f __attribute__((vector_size(16)));
-typedef int32_t v4i __attribute__((vector_size(16)));
-typedef double v4d __attribute__((vector_size(32)));
+#if defined(__GNUC__) && defined(__x86_64__)
+#define HAVE_AVX2_TARGET 1
+#endif
 
-enum { BLOCK = 4096 }; /* elements looked at together; a block with NaN or Inf is done slowly */
+enum {
+    BLOCK = 4096, /* elements looked at together; a block with NaN or Inf is done slowly */
+    MOST_THREADS = 64
+};
 
+/* What one thread has seen of its part. */
 typedef struct running {
     double min, max, sum, squares;
-    uint64_t nan, inf, hash;
+    uint64_t nan, inf;
+    uint32_t words, placed; /* the two halves of the hash */
 } running;
 
 uint64_t stats_position(uint64_t count, int k) {
@@ -29,11 +36,21 @@ static double element(esrgan_dtype dtype, const void *data, uint64_t i) {
     }
 }
 
-static uint64_t bits(esrgan_dtype dtype, const void *data, uint64_t i) {
+static void add_word(running *r, uint32_t word, uint64_t place) {
+    r->words += word;
+    r->placed += word * (uint32_t)(2 * place + 1);
+}
+
+static void add_hash(running *r, esrgan_dtype dtype, const void *data, uint64_t i) {
+    uint64_t wide;
     switch (dtype) {
-    case ESRGAN_F32: return ((const uint32_t *)data)[i];
-    case ESRGAN_F64: return ((const uint64_t *)data)[i];
-    default: return ((const uint8_t *)data)[i];
+    case ESRGAN_F32: add_word(r, ((const uint32_t *)data)[i], i); break;
+    case ESRGAN_F64:
+        memcpy(&wide, (const double *)data + i, sizeof wide);
+        add_word(r, (uint32_t)wide, 2 * i);
+        add_word(r, (uint32_t)(wide >> 32), 2 * i + 1);
+        break;
+    default: add_word(r, ((const uint8_t *)data)[i], i); break;
     }
 }
 
@@ -41,7 +58,7 @@ static void add_slowly(running *r, esrgan_dtype dtype, const void *data, uint64_
                        uint64_t to) {
     for (uint64_t i = from; i < to; i++) {
         double v = element(dtype, data, i);
-        r->hash += (bits(dtype, data, i) + 1) * (2 * i + 1);
+        add_hash(r, dtype, data, i);
         if (isnan(v)) {
             r->nan++;
         } else if (isinf(v)) {
@@ -55,51 +72,86 @@ static void add_slowly(running *r, esrgan_dtype dtype, const void *data, uint64_
     }
 }
 
-static v4f select4(v4i mask, v4f yes, v4f no) {
-    return (v4f)((mask & (v4i)yes) | (~mask & (v4i)no));
+/* ---- Blocks of finite floats ---- */
+
+#define BLOCK_NAME block_plain
+#define BLOCK_TARGET
+#define LANES 4
+#include "value_stats_block.h"
+
+#ifdef HAVE_AVX2_TARGET
+#define BLOCK_NAME   block_avx2
+#define BLOCK_TARGET __attribute__((target("avx2,fma")))
+#define LANES        8
+#include "value_stats_block.h"
+#endif
+
+static int (*choose_block(void))(running *, const float *, uint64_t) {
+#ifdef HAVE_AVX2_TARGET
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return block_avx2;
+#endif
+    return block_plain;
 }
 
-/* BLOCK finite floats.  Returns 0, having added nothing, where one is not finite. */
-static int add_block(running *r, const float *data, uint64_t from) {
-    const float *p = data + from;
-    v4i infinite = {0, 0, 0, 0};
-    v4f low, high;
-    v4d sum = {0, 0, 0, 0}, squares = sum;
-    memcpy(&low, p, sizeof low);
-    high = low;
-    uint64_t hash = 0, factor = 2 * from + 1;
-    for (int i = 0; i < BLOCK; i += 4, factor += 8) {
-        v4f v;
-        uint32_t word[4];
-        memcpy(&v, p + i, sizeof v);
-        memcpy(word, p + i, sizeof word);
-        infinite |= ((v4i)v & 0x7f800000) == 0x7f800000;
-        low = select4(v < low, v, low);
-        high = select4(v > high, v, high);
-        v4d d = __builtin_convertvector(v, v4d);
-        sum += d;
-        squares += d * d;
-        hash += ((uint64_t)word[0] + 1) * factor + ((uint64_t)word[1] + 1) * (factor + 2) +
-                ((uint64_t)word[2] + 1) * (factor + 4) + ((uint64_t)word[3] + 1) * (factor + 6);
+/* ---- Threads ---- */
+
+typedef struct part {
+    esrgan_dtype dtype;
+    const void *data;
+    uint64_t from, to;
+    running r;
+} part;
+
+static void *run_part(void *context) {
+    part *p = context;
+    uint64_t i = p->from;
+    p->r = (running){.min = INFINITY, .max = -INFINITY};
+    if (p->dtype == ESRGAN_F32) {
+        int (*block)(running *, const float *, uint64_t) = choose_block();
+        for (; i + BLOCK <= p->to; i += BLOCK)
+            if (!block(&p->r, p->data, i)) add_slowly(&p->r, p->dtype, p->data, i, i + BLOCK);
     }
-    if (infinite[0] | infinite[1] | infinite[2] | infinite[3]) return 0;
-    for (int i = 0; i < 4; i++) {
-        r->min = low[i] < r->min ? low[i] : r->min;
-        r->max = high[i] > r->max ? high[i] : r->max;
-        r->sum += sum[i];
-        r->squares += squares[i];
-    }
-    r->hash += hash;
-    return 1;
+    add_slowly(&p->r, p->dtype, p->data, i, p->to);
+    return NULL;
 }
 
-void stats_compute(value_stats *stats, esrgan_dtype dtype, const void *data, uint64_t count) {
-    running r = {.min = INFINITY, .max = -INFINITY};
-    uint64_t i = 0;
-    if (dtype == ESRGAN_F32)
-        for (; i + BLOCK <= count; i += BLOCK)
-            if (!add_block(&r, data, i)) add_slowly(&r, dtype, data, i, i + BLOCK);
-    add_slowly(&r, dtype, data, i, count);
+static void join(running *to, const running *from) {
+    to->min = from->min < to->min ? from->min : to->min;
+    to->max = from->max > to->max ? from->max : to->max;
+    to->sum += from->sum;
+    to->squares += from->squares;
+    to->nan += from->nan;
+    to->inf += from->inf;
+    to->words += from->words;
+    to->placed += from->placed;
+}
+
+static running run_all(esrgan_dtype dtype, const void *data, uint64_t count, int threads) {
+    enum { SMALL = 1 << 18 };
+    part parts[MOST_THREADS];
+    pthread_t started[MOST_THREADS];
+    bool own[MOST_THREADS] = {false};
+    int n = count < SMALL || threads < 2 ? 1 : threads > MOST_THREADS ? MOST_THREADS : threads;
+    uint64_t step = (count / (uint64_t)n + BLOCK) / BLOCK * BLOCK;
+    for (int i = 0; i < n; i++) {
+        uint64_t from = step * (uint64_t)i, to = from + step;
+        parts[i] =
+            (part){dtype, data, from < count ? from : count, to < count ? to : count, {.nan = 0}};
+        own[i] = i > 0 && pthread_create(&started[i], NULL, run_part, &parts[i]) == 0;
+    }
+    for (int i = 0; i < n; i++) {
+        if (own[i])
+            pthread_join(started[i], NULL);
+        else
+            run_part(&parts[i]);
+        if (i > 0) join(&parts[0].r, &parts[i].r);
+    }
+    return parts[0].r;
+}
+
+void stats_compute(value_stats *stats, esrgan_dtype dtype, const void *data, uint64_t count,
+                   int threads) {
+    running r = run_all(dtype, data, count, threads);
     uint64_t finite = count - r.nan - r.inf;
     stats->count = count;
     stats->nan = r.nan;
@@ -108,7 +160,7 @@ void stats_compute(value_stats *stats, esrgan_dtype dtype, const void *data, uin
     stats->max = finite ? r.max : NAN;
     stats->mean = finite ? r.sum / (double)finite : NAN;
     stats->rms = finite ? sqrt(r.squares / (double)finite) : NAN;
-    stats->hash = r.hash;
+    stats->hash = (uint64_t)r.placed << 32 | r.words;
     stats->samples = count < STATS_SAMPLES ? (int)count : STATS_SAMPLES;
     for (int k = 0; k < stats->samples; k++)
         stats->sample[k] = element(dtype, data, stats_position(count, k));

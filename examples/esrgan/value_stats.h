@@ -13,8 +13,9 @@ typedef struct value_stats {
     uint64_t count;    /* elements */
     uint64_t nan, inf; /* the figures below leave both out */
     double min, max, mean, rms;
-    /* Sum over all i of (bits[i] + 1) * (2 i + 1) modulo 2^64, where bits[i] is element i as an
-     * unsigned integer of its own size: equal values have equal hashes. */
+    /* Of the data as words w[i] (32 bits; doubles are two, the lower half first; bytes are one each):
+     * the sum of all w[i] below, the sum of all w[i] * (2 i + 1) above, each modulo 2^32.  Equal
+     * values have equal hashes. */
     uint64_t hash;
     int samples; /* how many of sample[] are used: count where that is less than STATS_SAMPLES */
     double sample[STATS_SAMPLES];
@@ -24,6 +25,8 @@ typedef struct value_stats {
  * STATS_SAMPLES equal pieces, at a place in it that looks random but is always the same. */
 uint64_t stats_position(uint64_t count, int k);
 
-void stats_compute(value_stats *stats, esrgan_dtype dtype, const void *data, uint64_t count);
+/* On `threads` threads where there is enough to do. */
+void stats_compute(value_stats *stats, esrgan_dtype dtype, const void *data, uint64_t count,
+                   int threads);
 
 #endif

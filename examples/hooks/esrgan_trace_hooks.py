@@ -46,10 +46,9 @@ def statistics(array):
     """Minimum, maximum, mean, rms, NaN and Inf counted, a hash of the bits, samples."""
     flat = array.ravel()
     finite = flat[np.isfinite(flat)].astype(np.float64)
-    bits = flat.view({2: "<u2", 4: "<u4", 8: "<u8"}[flat.itemsize]).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        odd = np.arange(flat.size, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        value = int(((bits + np.uint64(1)) * odd).sum(dtype=np.uint64))
+    words = flat.view("<u2" if flat.itemsize == 2 else "<u4").astype(np.uint32)
+    places = np.arange(words.size, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    value = int((words * places).sum(dtype=np.uint32)) << 32 | int(words.sum(dtype=np.uint32))
 
     def number(x):
         x = float(x)
