@@ -27,6 +27,13 @@ static void begin(void) { _tile_loadconfig(&shape); }
 
 static void end(void) { _tile_release(); }
 
+/*
+ * Steps that may follow one another without storing a tile.  Measured on Granite Rapids: a run of
+ * more than some 126 products loses 250 ns once, unless a tile is stored meanwhile, be it for
+ * nothing.  With operands in L1 that is 98 % of the products' peak in place of 87 %.
+ */
+#define MOST_UNREAD 9
+
 /* One tap of one input plane, all positions. */
 ES_INLINE void step(const uint16_t *x, const uint16_t *w, int halves) {
     _tile_loadd(W, w, LINE);
@@ -69,11 +76,17 @@ ES_INLINE void run(const es_direct_product *p, float *sums, const es_direct_fini
                    const float *done_sums, int halves) {
     int steps = p->chunks * p->kh * p->kw;
     int share = (ES_DIRECT_BLOCK + steps - 1) / steps, finished = done ? 0 : ES_DIRECT_BLOCK;
+    int unread = 0; /* steps since a tile was stored */
     const uint16_t *w = p->weights;
     zero(halves);
     for (int chunk = 0; chunk < p->chunks; chunk++)
         for (int i = 0; i < p->kh; i++) {
             const uint16_t *x = p->rows[i] + (size_t)chunk * p->plane;
+            if (unread > MOST_UNREAD - p->kw) {
+                _tile_stored(0, sums, LINE);
+                unread = 0;
+            }
+            unread += p->kw;
             for (int j = 0; j < p->kw; j++, x += ES_DIRECT_LANES, w += ES_DIRECT_PANEL) {
                 step(x, w, halves);
                 if (finished < ES_DIRECT_BLOCK) {

@@ -14,7 +14,7 @@
 
 enum {
     LOADER = -1,
-    ROOM = 11000, /* lines that all planes of a ring may fill: a third of a L2 cache of 2 MB */
+    ROOM = 8000, /* lines that all planes of a ring may fill: a quarter of a L2 cache of 2 MB */
     MIN_ROWS = 4
 };
 
