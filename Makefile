@@ -64,6 +64,9 @@ COMMAND = $(BUILD)/esrgan
 
 .DEFAULT_GOAL := all
 
+# Builds started from a recipe use every CPU, however make was called.
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+
 # What runs is shown in short; `make V=1` shows the commands.
 ifeq ($(V),1)
 Q =

@@ -1,11 +1,26 @@
 # Tests.  `make check` is everything CI needs; the parts can be run alone.
 #   tests/test_*.c      one cmocka program each, linked with the static library
 #   tests/check_*.sh    whole-command and build checks; get BUILD in the environment; exit 77 skips
+# Its other parts: sanitize.mk (AddressSanitizer, Valgrind), tsan.mk, fuzz.mk, arm.mk, and below.
 CHECK_SCRIPTS := $(sort $(wildcard tests/check_*.sh))
+CHECK_PARTS    = check-format check-unit check-scripts check-baseline check-tsan check-asan \
+                 check-valgrind check-fuzz check-arm
 
 .PHONY: tests check check-unit check-scripts $(TEST_BIN:%=run-%) $(CHECK_SCRIPTS:%=run-%)
 tests: $(TEST_BIN)
-check: check-unit check-scripts
+
+# One part after the other, each with its time: parts that measure time must not disturb each other.
+check:
+	@$(MAKE) --no-print-directory -j$(JOBS) all tests
+	@began=$$(date +%s); \
+	for part in $(CHECK_PARTS); do \
+	  echo "==== $$part"; start=$$(date +%s); \
+	  $(MAKE) --no-print-directory $$part || { echo "==== $$part FAILED"; exit 1; }; \
+	  echo "==== $$part passed in $$(($$(date +%s) - start)) s"; \
+	done; \
+	echo "==== all passed in $$(($$(date +%s) - began)) s"; \
+	echo "$(words $(CHECK_PARTS)) passed, 0 failed"
+
 check-unit: $(TEST_BIN:%=run-%)
 check-scripts: $(CHECK_SCRIPTS:%=run-%)
 
@@ -14,3 +29,22 @@ $(TEST_BIN:%=run-%): run-%: % $(COMMAND)
 
 $(CHECK_SCRIPTS:%=run-%): run-%: % all
 	@echo "== $<"; BUILD=$(BUILD) CC='$(CC)' bash $<; s=$$?; [ $$s = 77 ] && { echo "skipped: $<"; exit 0; } || exit $$s
+
+# Every file as clang-format leaves it.
+.PHONY: check-format format
+C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc' 2>/dev/null || find . -name '*.[ch]' -not -path './build*')
+check-format: ; clang-format --dry-run -Werror $(C_FILES)
+format: ; clang-format -i $(C_FILES)
+
+# A CPU without AVX, emulated: no instruction that it lacks is ever run, and results are right.
+# (Of qemu's own model OpenBLAS believes that it has 3DNow!, which it has not; Intel's do.)
+.PHONY: check-baseline
+QEMU_X86 = qemu-x86_64 -cpu core2duo
+check-baseline: $(COMMAND) $(BUILD)/tests/test_golden
+ifeq (x86_64,$(ARCH))
+	@$(QEMU_X86) $(COMMAND) info --cpu | grep -E '^scalar +yes +yes +fp32 fp16 bf16' \
+	  || { echo "the scalar tier is not what such a CPU gets"; exit 1; }
+	$(QEMU_X86) $(BUILD)/tests/test_golden
+else
+	@echo "skipped: not on x86-64"
+endif

@@ -1,7 +1,7 @@
 # Memory: every unit test under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer, and
 # a few under Valgrind, which also sees what is read before it is written.
 ASAN_BUILD  = build-asan
-ASAN_MAKE   = $(MAKE) CC=clang CFLAGS='-O1 -g' BUILD=$(ASAN_BUILD) \
+ASAN_MAKE   = $(MAKE) -j$(JOBS) CC=clang CFLAGS='-O1 -g' BUILD=$(ASAN_BUILD) \
               SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all'
 ASAN_TESTS  = $(TEST_BIN:$(BUILD)/%=$(ASAN_BUILD)/%)
 .PHONY: check-asan check-valgrind

@@ -4,7 +4,7 @@ TSAN_BUILD = build-tsan
 TSAN_TESTS = test_threads test_concurrency
 .PHONY: check-tsan
 check-tsan:
-	$(MAKE) CC=clang CFLAGS='-O1 -g' SANITIZE='-fsanitize=thread' BUILD=$(TSAN_BUILD) \
+	$(MAKE) -j$(JOBS) CC=clang CFLAGS='-O1 -g' SANITIZE='-fsanitize=thread' BUILD=$(TSAN_BUILD) \
 	  $(TSAN_TESTS:%=$(TSAN_BUILD)/tests/%)
 	@for t in $(TSAN_TESTS); do \
 	  echo "== $$t under ThreadSanitizer"; \
