@@ -42,6 +42,14 @@ static esrgan_status plan_of(const es_context *context, int height, int width,
     return es_native_plan_create(plan, context, kernels, height, width, error);
 }
 
+/* Weights in the kernels' form, of the groups up to `made`, where the session keeps them. */
+typedef struct kept {
+    unsigned key;
+    int made;
+    size_t bytes;
+    char *data;
+} kept;
+
 static esrgan_status estimate(const es_context *context, int height, int width, uint64_t *bytes,
                               esrgan_error *error) {
     if (goes_direct(context))
@@ -49,8 +57,9 @@ static esrgan_status estimate(const es_context *context, int height, int width, 
     es_native_plan *plan;
     esrgan_status status = plan_of(context, height, width, &plan, error);
     if (status != ESRGAN_OK) return status;
-    *bytes =
-        plan->arena + es_native_plan_bytes(plan) + es_native_trace_bytes(context, height, width);
+    *bytes = (plan->keeps ? sizeof(kept) + plan->group_weights[plan->group_count] : 0) +
+             plan->arena + es_native_plan_bytes(plan) +
+             es_native_trace_bytes(context, height, width);
     es_native_plan_free(plan);
     return ESRGAN_OK;
 }
@@ -63,7 +72,8 @@ typedef struct job {
     int group;
     es_task *tasks;
     int task_count, task_capacity;
-    float *weights;  /* where this group's go */
+    float *weights;  /* where this group's go, */
+    bool made;       /* or are */
     atomic_int stop; /* the task that nobody is to begin, set by member 0 */
     double from, to; /* progress */
     esrgan_status status;
@@ -77,7 +87,7 @@ static void run_group(void *context, int member, int members) {
     es_team *team = j->run.context->team;
     (void)members;
     es_native_clear_borders(&j->run, j->group, member);
-    es_native_weights_make(&j->run, j->group, j->weights, member);
+    if (!j->made) es_native_weights_make(&j->run, j->group, j->weights, member);
     es_team_barrier(team, member);
     for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {
         es_native_do(&j->run, &j->tasks[i], member);
@@ -130,6 +140,55 @@ static void advise(char *arena, size_t bytes) {
 #endif
 }
 
+static void release(es_context *context) {
+    if (goes_direct(context)) {
+        es_engine_direct.release(context);
+        return;
+    }
+    kept *k = context->engine_state;
+    if (!k) return;
+    es_free(&context->meter->allocator, k->data, k->bytes);
+    es_free(&context->meter->allocator, k, sizeof *k);
+    context->engine_state = NULL;
+}
+
+/* Room for all weights, with those of the last run where they have the form that is wanted now. */
+static esrgan_status keep(es_context *context, const es_native_plan *plan, esrgan_error *error) {
+    const esrgan_allocator *a = &context->meter->allocator;
+    kept *k = context->engine_state;
+    if (k && k->key == plan->key) return ESRGAN_OK;
+    release(context);
+    k = es_calloc(a, 1, sizeof *k);
+    size_t bytes = plan->group_weights[plan->group_count];
+    char *data = k ? es_alloc(a, bytes) : NULL;
+    if (!data) {
+        es_free(a, k, sizeof *k);
+        return es_fail(error, ESRGAN_E_MEMORY, "no memory to keep %zu bytes of weights", bytes);
+    }
+    *k = (kept){plan->key, 0, bytes, data};
+    context->engine_state = k;
+    return ESRGAN_OK;
+}
+
+static esrgan_status run_groups(es_context *context, es_native_plan *plan, char *arena, int height,
+                                int width, const es_io *io, esrgan_error *error) {
+    kept *k = plan->keeps ? context->engine_state : NULL;
+    job j = {.run = {plan, context, io, arena, NULL}, .plan = plan, .error = error};
+    esrgan_status status = ESRGAN_OK;
+    for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
+        char *weights = k ? k->data + plan->group_weights[g] : arena + plan->group_offset;
+        j.weights = (float *)(void *)weights;
+        j.run.weights = j.weights;
+        j.made = k && g < k->made;
+        j.from = plan->group_work[g], j.to = plan->group_work[g + 1];
+        status = do_group(&j, g);
+        if (k && status == ESRGAN_OK && k->made <= g) k->made = g + 1;
+        if (status == ESRGAN_OK && plan->traced)
+            status = es_native_trace(&j.run, g, height, width, error);
+    }
+    return status;
+}
+
 static esrgan_status run(es_context *context, int height, int width, const es_io *io,
                          esrgan_error *error) {
     if (goes_direct(context)) return es_engine_direct.run(context, height, width, io, error);
@@ -137,31 +196,18 @@ static esrgan_status run(es_context *context, int height, int width, const es_io
     const esrgan_allocator *a = &context->meter->allocator;
     esrgan_status status = plan_of(context, height, width, &plan, error);
     if (status != ESRGAN_OK) return status;
-    char *arena = es_alloc(a, plan->arena);
-    if (!arena) {
+    if (plan->keeps) status = keep(context, plan, error);
+    char *arena = status == ESRGAN_OK ? es_alloc(a, plan->arena) : NULL;
+    if (arena) {
+        advise(arena, plan->arena);
+        status = run_groups(context, plan, arena, height, width, io, error);
+        es_free(a, arena, plan->arena);
+    } else if (status == ESRGAN_OK) {
         status = es_fail(error, ESRGAN_E_MEMORY, "no memory: a picture of %d x %d takes %zu bytes",
                          width, height, plan->arena);
-    } else {
-        advise(arena, plan->arena);
-        float *weights = (float *)(void *)(arena + plan->group_offset);
-        job j = {.run = {plan, context, io, arena, weights},
-                 .plan = plan,
-                 .weights = weights,
-                 .error = error};
-        for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
-            j.from = plan->group_work[g], j.to = plan->group_work[g + 1];
-            status = do_group(&j, g);
-            if (status == ESRGAN_OK && plan->traced)
-                status = es_native_trace(&j.run, g, height, width, error);
-        }
-        es_free(a, arena, plan->arena);
     }
     es_native_plan_free(plan);
     return status;
-}
-
-static void release(es_context *context) {
-    if (goes_direct(context)) es_engine_direct.release(context);
 }
 
 const es_engine es_engine_native = {.name = "native",

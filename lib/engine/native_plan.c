@@ -299,6 +299,7 @@ static void tiles(es_native_plan *p, const es_network *n) {
         bool doubled = s->height == 2 * p->sheets[s->inputs[0]].height;
         s->shape = (es_native_shape)(tile / 2 - 1 + (doubled ? ES_NATIVE_F2_UP : ES_NATIVE_F2));
         s->grid = make_grid(p, tile, s->height, s->width);
+        p->key = p->key * 31 + (unsigned)s->shape + 1;
         int all = s->grid.rows * s->grid.across;
         int at_once = at_least(1, ceil_div(ES_TILES_A_PASS * p->members, all));
         int passes = ceil_div(s->grid.strips, at_once);
@@ -306,6 +307,7 @@ static void tiles(es_native_plan *p, const es_network *n) {
         for (int k = 0; k < s->input_count; k++) {
             es_sheet *from = &p->sheets[s->inputs[k]];
             s->inputs[k] = find_cache(p, s, s->inputs[k]);
+            p->caches[s->inputs[k]].readers++;
             int up = p->caches[s->inputs[k]].up, beyond = s->grid.across * tile / up + 1;
             if (up <= 2) from->border = at_least(from->border, beyond - from->width);
         }
@@ -529,11 +531,19 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
     }
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
         es_cache *c = &p->caches[i];
+        if (c->readers == 1) continue;
         c->offset = offset;
         offset += line(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks * (size_t)c->strips *
                        sizeof(float));
     }
     return offset;
+}
+
+/* Floats of a member's own blocks of input k. */
+static size_t own_blocks(const es_native_plan *p, const es_stage *s, int k) {
+    const es_cache *c = &p->caches[s->inputs[k]];
+    if (c->readers != 1) return 0;
+    return c->chunk * (size_t)c->chunks * (size_t)es_pass_blocks(&s->grid);
 }
 
 /* What one member needs: products of some blocks, a tile at the edge, rows on their way. */
@@ -546,6 +556,9 @@ static void scratch(es_native_plan *p, const es_network *n) {
             size_t all = block * (size_t)es_pass_blocks(&s->grid) *
                          (size_t)es_native_shape_geometry(s->shape).points;
             if (p->products < all) p->products = all;
+            size_t own = 0;
+            for (int k = 0; k < s->input_count; k++) own += own_blocks(p, s, k);
+            if (p->own < own) p->own = own;
             for (int k = 0; k < s->input_count; k++) {
                 const es_sheet *from = &p->sheets[p->caches[s->inputs[k]].sheet];
                 size_t patch = from->pixel * ES_NATIVE_MAX_PATCH * ES_NATIVE_MAX_PATCH;
@@ -560,8 +573,8 @@ static void scratch(es_native_plan *p, const es_network *n) {
     size_t weights = 2 * ES_NATIVE_LANES * 9 * panel; /* as stored, and in order */
     if (p->staging < weights) p->staging = weights;
     p->staging += ES_NATIVE_LANES - p->staging % ES_NATIVE_LANES;
-    p->thread_bytes =
-        line(p->products * sizeof(float)) + line(p->patch) + line(p->staging * sizeof(float));
+    p->thread_bytes = line(p->products * sizeof(float)) + line(p->own * sizeof(float)) +
+                      line(p->patch) + line(p->staging * sizeof(float));
 }
 
 static void progress(es_native_plan *p) {
@@ -590,8 +603,9 @@ static bool layout(es_native_plan *p, const es_network *n) {
     offset += line(p->patch);
     p->group_offset = offset;
     for (int g = 0; g < p->group_count; g++) {
-        size_t weights = weights_of(p, g);
-        if (p->weights_bytes < weights) p->weights_bytes = line(weights);
+        size_t weights = line(weights_of(p, g));
+        p->group_weights[g + 1] = p->group_weights[g] + weights;
+        if (p->weights_bytes < weights && !p->keeps) p->weights_bytes = weights;
     }
     p->arena = offset;
     for (int g = 0; g < p->group_count; g++) {
@@ -605,7 +619,8 @@ static bool layout(es_native_plan *p, const es_network *n) {
 
 size_t es_native_plan_bytes(const es_native_plan *p) {
     size_t step = sizeof *p->stages + sizeof *p->sheets + 4 * sizeof *p->caches +
-                  sizeof *p->cache_first + sizeof *p->group_first + sizeof *p->group_work;
+                  sizeof *p->cache_first + sizeof *p->group_first + sizeof *p->group_work +
+                  sizeof *p->group_weights;
     return sizeof *p + (size_t)p->capacity * step + p->most_tasks * sizeof(es_task);
 }
 
@@ -617,6 +632,7 @@ void es_native_plan_free(es_native_plan *p) {
     es_free(a, p->sheets, n * sizeof *p->sheets);
     es_free(a, p->caches, 4 * n * sizeof *p->caches);
     es_free(a, p->cache_first, n * sizeof *p->cache_first);
+    es_free(a, p->group_weights, n * sizeof *p->group_weights);
     es_free(a, p->group_work, n * sizeof *p->group_work);
     es_free(a, p->group_first, n * sizeof *p->group_first);
     es_free(a, p, sizeof *p);
@@ -637,19 +653,21 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
     p->kernels = kernels;
     p->members = context->members;
     p->traced = context->trace != NULL;
+    p->keeps = context->keep_weights && !p->traced;
     p->format = formats[context->precision];
     p->capacity = 2 * network->op_count + 8;
     size_t n = (size_t)p->capacity;
     p->stages = es_calloc(a, n, sizeof *p->stages);
     p->sheets = es_calloc(a, n, sizeof *p->sheets);
     p->caches = es_calloc(a, 4 * n, sizeof *p->caches);
+    p->group_weights = es_calloc(a, n, sizeof *p->group_weights);
     p->group_work = es_calloc(a, n, sizeof *p->group_work);
     p->cache_first = es_calloc(a, n, sizeof *p->cache_first);
     p->group_first = es_calloc(a, n, sizeof *p->group_first);
     int *sheet_of = es_alloc(a, 2 * n * sizeof *sheet_of);
     esrgan_status status = ESRGAN_OK;
-    if (!p->stages || !p->sheets || !p->caches || !p->group_work || !p->cache_first ||
-        !p->group_first || !sheet_of) {
+    if (!p->stages || !p->sheets || !p->caches || !p->group_work || !p->group_weights ||
+        !p->cache_first || !p->group_first || !sheet_of) {
         status = es_fail(error, ESRGAN_E_MEMORY, "no memory for a plan of %d steps", p->capacity);
     } else {
         builder b = {p, network, height, width, sheet_of, sheet_of + n};

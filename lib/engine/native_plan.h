@@ -48,6 +48,7 @@ typedef struct es_cache {
     es_native_shape shape;
     es_grid grid;
     int points, chunks;
+    int readers;   /* stages; where there is but one, it keeps its blocks to itself, in scratch */
     int strips;    /* held at once */
     size_t chunk;  /* floats of a block's chunk */
     size_t offset; /* in the arena, bytes */
@@ -97,11 +98,14 @@ typedef struct es_native_plan {
     int sheet_count;
     es_cache *caches;
     int cache_count;
-    int capacity;       /* of each of the three */
-    int *cache_first;   /* the same for caches */
-    int *group_first;   /* stages of group g: group_first[g] .. group_first[g + 1] - 1 */
-    double *group_work; /* share of all work done before group g */
-    size_t most_tasks;  /* of a group */
+    int capacity;          /* of each of the three */
+    int *cache_first;      /* the same for caches */
+    int *group_first;      /* stages of group g: group_first[g] .. group_first[g + 1] - 1 */
+    double *group_work;    /* share of all work done before group g */
+    size_t most_tasks;     /* of a group */
+    bool keeps;            /* weights stay with the session, outside the arena */
+    size_t *group_weights; /* then: where each group's begin, and the end of all; bytes */
+    unsigned key;          /* tells weights of one form from those of another */
     /* the arena, in bytes */
     size_t slot_bytes[ES_NATIVE_SLOTS];
     int slot_owner[ES_NATIVE_SLOTS];
@@ -109,8 +113,8 @@ typedef struct es_native_plan {
     size_t thread_bytes, thread_offset; /* one member's scratch; member m's is m times further */
     size_t group_offset, weights_bytes; /* weights first, then the group's rings */
     size_t arena;
-    size_t zeros;                    /* offset of some pixels of zeros */
-    size_t products, patch, staging; /* floats, bytes, floats of a member's scratch */
+    size_t zeros;                         /* offset of some pixels of zeros */
+    size_t products, own, patch, staging; /* floats, bytes, floats of a member's scratch */
 } es_native_plan;
 
 /* NULL where the network is of a kind that this engine can run, else a sentence. */

@@ -7,10 +7,16 @@
 
 /* ---- Tiles in ------------------------------------------------------------------------------ */
 
-static float *block_of(const es_native_run *run, const es_cache *c, int strip, int block) {
+static size_t own_floats(const es_cache *c) {
+    return c->readers == 1 ? c->chunk * (size_t)c->chunks : 0;
+}
+
+/* Where a block of a cache lies: in its ring, or `own` where nobody else reads it. */
+static float *block_of(const es_native_run *run, const es_cache *c, int strip, int block,
+                       float *own) {
     size_t floats = c->chunk * (size_t)c->chunks;
     size_t index = (size_t)(strip % c->strips) * (size_t)c->grid.blocks + (size_t)block;
-    return (float *)(void *)(run->arena + c->offset) + index * floats;
+    return c->readers == 1 ? own : (float *)(void *)(run->arena + c->offset) + index * floats;
 }
 
 /* Rows y .. y+count-1 at a column, into `rows`; zeros for those outside. */
@@ -130,29 +136,37 @@ static place place_of(const es_grid *g, int strip, int index) {
 }
 
 static void transform_blocks(const es_native_run *run, const es_task *task, const es_stage *s,
-                             const place *at, int count, char *scratch) {
+                             const place *at, int count, const es_native_scratch *scratch) {
+    float *own = scratch->own;
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
         for (int i = 0; i < count; i++) {
+            float *v = block_of(run, c, at[i].strip, at[i].block, own);
+            own += own_floats(c);
             if (at[i].strip < task->fresh[k]) continue;
-            float *v = block_of(run, c, at[i].strip, at[i].block);
             for (int t = 0; t < at[i].tiles; t++) {
                 int tile = at[i].first + t, ty = at[i].strip * s->grid.rows + tile / s->grid.across;
                 transform_tile(run, c, ty, tile % s->grid.across, v + (size_t)t * ES_NATIVE_LANES,
-                               scratch);
+                               scratch->patch);
             }
         }
     }
 }
 
-static void chunk_table(const es_native_run *run, const es_stage *s, const place *at,
-                        const float **table) {
+/* The chunks of every block, a table after the other. */
+static void chunk_tables(const es_native_run *run, const es_stage *s, const place *at, int count,
+                         float *own, const float **tables) {
+    int first = 0;
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
-        const float *v = block_of(run, c, at->strip, at->block);
-        for (int i = 0; i < c->chunks; i++) *table++ = v + (size_t)i * c->chunk;
+        for (int i = 0; i < count; i++, own += own_floats(c)) {
+            const float *v = block_of(run, c, at[i].strip, at[i].block, own);
+            const float **table = tables + (size_t)i * ((size_t)s->chunks + 2) + first;
+            for (int j = 0; j < c->chunks; j++) table[j] = v + (size_t)j * c->chunk;
+            table[c->chunks] = table[c->chunks + 1] = table[c->chunks - 1]; /* to look ahead */
+        }
+        first += c->chunks;
     }
-    table[0] = table[1] = table[-1]; /* for looking ahead in a table of one */
 }
 
 /* One panel of channels out for a few blocks: products of every point, then pixels. */
@@ -207,11 +221,9 @@ static void convolve(const es_native_run *run, const es_task *task, int member) 
     for (int pass = 0, done = begin; pass < passes; pass++) {
         place at[MOST_BLOCKS];
         int count = (end - done + passes - pass - 1) / (passes - pass);
-        for (int i = 0; i < count; i++) {
-            at[i] = place_of(&s->grid, task->from, done + i);
-            chunk_table(run, s, &at[i], tables + (size_t)i * ((size_t)s->chunks + 2));
-        }
-        transform_blocks(run, task, s, at, count, scratch.patch);
+        for (int i = 0; i < count; i++) at[i] = place_of(&s->grid, task->from, done + i);
+        chunk_tables(run, s, at, count, scratch.own, tables);
+        transform_blocks(run, task, s, at, count, &scratch);
         const float *u = run->weights + s->weights;
         for (int channel = 0; channel < s->width_out;) {
             int width =

@@ -14,7 +14,7 @@ typedef struct es_native_run {
 
 /* A member's own part of the arena. */
 typedef struct es_native_scratch {
-    float *products;
+    float *products, *own;
     char *patch;
     float *staging;
 } es_native_scratch;
@@ -22,10 +22,13 @@ typedef struct es_native_scratch {
 static inline es_native_scratch es_native_scratch_of(const es_native_run *run, int member) {
     const es_native_plan *p = run->plan;
     char *base = run->arena + p->thread_offset + p->thread_bytes * (size_t)member;
-    size_t products = (p->products * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
-    size_t patch = (p->patch + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
-    return (es_native_scratch){(float *)(void *)base, base + products,
-                               (float *)(void *)(base + products + patch)};
+    es_native_scratch s = {.products = (float *)(void *)base};
+    base += (p->products * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+    s.own = (float *)(void *)base;
+    base += (p->own * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+    s.patch = base;
+    s.staging = (float *)(void *)(base + (p->patch + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN);
+    return s;
 }
 
 /* The first pixel of row y. */
