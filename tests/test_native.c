@@ -176,6 +176,44 @@ static void a_batch_is_its_pictures(void **state) {
     esrgan_model_free(model);
 }
 
+/* Weights that are kept give the same bits, also where the next picture wants another form. */
+static void kept_weights_make_no_difference(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&networks[8].net, 15);
+    ledger memory;
+    ledger_init(&memory);
+    esrgan_session_options o;
+    esrgan_session_options_init(&o);
+    o.backend = ESRGAN_NATIVE;
+    o.threads = 2;
+    o.keep_weights = 1;
+    o.allocator = &memory.allocator;
+    esrgan_session *session;
+    assert_int_equal(esrgan_session_create(model, &o, &session, NULL), ESRGAN_OK);
+    static const int some[][2] = {{50, 40}, {50, 40}, {3, 3}, {50, 40}};
+    for (size_t k = 0; k < 4; k++) {
+        picture p = picture_of(model, 1, some[k][0], some[k][1]);
+        float *in = noise(p.in, 7), *got = malloc(p.out * sizeof *got);
+        assert_non_null(got);
+        uint64_t estimate;
+        int64_t before = memory.now;
+        assert_int_equal(esrgan_estimate_memory(model, &o, 1, p.height, p.width, &estimate, NULL),
+                         ESRGAN_OK);
+        memory.peak = before;
+        assert_int_equal(esrgan_forward(session, 1, p.height, p.width, in, got, NULL), ESRGAN_OK);
+        if (k == 0) { /* everything is made and allocated by this run */
+            assert_true((uint64_t)(memory.peak - before) <= estimate);
+            assert_true((double)(memory.peak - before) >= 0.95 * (double)estimate);
+        }
+        float *plain = forward(model, ESRGAN_NATIVE, NULL, ESRGAN_FP32, 2, p, in);
+        assert_memory_equal(plain, got, p.out * sizeof *got);
+        free(plain), free(got), free(in);
+    }
+    esrgan_session_free(session);
+    assert_int_equal(memory.now, 0);
+    esrgan_model_free(model);
+}
+
 /* A value of infinity spoils what it reaches, and nothing out of its reach. */
 static void nonfinite_input_is_local(void **state) {
     (void)state;
@@ -213,6 +251,7 @@ int main(void) {
         cmocka_unit_test(every_network_agrees_with_the_oracle),
         cmocka_unit_test(threads_make_no_difference),
         cmocka_unit_test(a_batch_is_its_pictures),
+        cmocka_unit_test(kept_weights_make_no_difference),
         cmocka_unit_test(nonfinite_input_is_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
