@@ -289,6 +289,13 @@ def main():
         check(status == 1 and result["culprit"] == culprit and result["cause"] in causes,
               f"{change.__name__}: {result.get('culprit')}, {result.get('cause')}; "
               f"{result['verdict'][:160]}")
+    # Statistics alone: where it begins, and what to dump to know why.
+    net = make()
+    bilinear(net)
+    status, result = compare(reference, traced(net, "stats-broken.npz", stats_only=True), path)
+    check(status == 1 and result["culprit"] == "up1.nearest" and
+          result["next_dump"] == "up1.nearest, trunk_sum",
+          f"statistics of a broken run: {result['verdict']}")
     subprocess.run(["rm", "-rf", work], check=True)
     print(f"{len(failures)} failed" if failures else "all good")
     return 1 if failures else 0

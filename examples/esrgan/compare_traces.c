@@ -409,7 +409,8 @@ static void conclude(traces *t) {
     size_t used = strlen(r->verdict);
     if (!r->match && best && best->layer[0] && r->culprit >= 0 && strcmp(best->layer, name) != 0)
         used += (size_t)snprintf(r->verdict + used, size - used, " (In %s.)", best->layer);
-    if (!r->match && !best && r->culprit >= 0 && r->culprit != shaped)
+    if (!r->match && !best && r->culprit >= 0 && r->culprit != shaped &&
+        !r->layers[r->culprit].sampled)
         used += (size_t)snprintf(r->verdict + used, size - used,
                                  " No explanation that was tried fits.");
     if (r->next_dump[0])

@@ -444,7 +444,7 @@ void fault_text(const graph *g, int index, fault f, char *text, size_t size) {
         snprintf(text, size, "%s in place of nearest", enlargings[f.option]);
         break;
     case FAULT_INPUT_READ:
-        snprintf(text, size, "of its input: %s",
+        snprintf(text, size, "its input is misread: %s",
                  reading_text((reading)f.option, l ? l->channels_in : g->info.in_channels));
         break;
     case FAULT_KERNEL_READ: snprintf(text, size, "the kernels are %s", kernels[f.option]); break;
