@@ -7,8 +7,8 @@
 #include "support/pth.h"
 
 const net_shape shapes[3] = {{"x4plus", 3, 64, 32, 23, 2, 1},
-                         {"x2plus", 3, 64, 32, 23, 2, 2},
-                         {"anime_6B", 3, 64, 32, 6, 2, 1}};
+                             {"x2plus", 3, 64, 32, 23, 2, 2},
+                             {"anime_6B", 3, 64, 32, 6, 2, 1}};
 
 uint8_t *make_checkpoint(const net_shape *s, size_t *size) {
     pth_list list = {0};

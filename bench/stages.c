@@ -1,6 +1,7 @@
 /* The kernels one by one: multiplication as a share of the FMA peak, transforms in cycles. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "bench.h"
 #include "engine/tiers.h"
@@ -8,8 +9,10 @@
 enum { LANES = ES_NATIVE_LANES, TILES = 28 };
 
 static float *floats(size_t n) {
-    float *p = aligned_alloc(64, (n * sizeof *p + 63) / 64 * 64);
+    const size_t page = (size_t)1 << 21, bytes = (n * sizeof(float) + page - 1) / page * page;
+    float *p = aligned_alloc(page, bytes);
     if (!p) abort();
+    madvise(p, bytes, MADV_HUGEPAGE); /* as the engine's arena is */
     for (size_t i = 0; i < n; i++) p[i] = (float)(i % 17) * 0.01f;
     return p;
 }
@@ -22,7 +25,10 @@ static double multiply_share(const es_native_kernels *k, int in, int out, bool w
     const size_t all = 8u << 20; /* bytes of weights, more than any L2 */
     float *v = floats(chunk * (size_t)(chunks * blocks)), *u = floats(all / 4 + 65536);
     float *m = floats((size_t)(points * blocks * k->block * k->panel));
-    const float *table[64];
+    const float *tables[16][64];
+    for (int b = 0; b < blocks; b++)
+        for (int c = 0; c < chunks + 2; c++)
+            tables[b][c] = v + chunk * (size_t)(b * chunks + (c < chunks ? c : chunks - 1));
     double shares[9];
     size_t at = 0;
     for (int round = 0; round < 9; round++) {
@@ -31,13 +37,12 @@ static double multiply_share(const es_native_kernels *k, int in, int out, bool w
             for (int p = 0; p < points; p++) {
                 const float *up = u + at;
                 for (int b = 0; b < blocks; b++) {
-                    for (int c = 0; c < chunks + 2; c++)
-                        table[c] = v + chunk * (size_t)(b * chunks + (c < chunks ? c : 0));
-                    es_native_ahead ahead = {table, step * (size_t)p,
-                                             up + (size_t)(in * k->panel) *
-                                                      (size_t)(blocks - 1 + b) / (size_t)blocks,
-                                             blocks};
-                    k->multiply_panel(table, step * (size_t)p, k->block, up, chunks,
+                    const bool last = b + 1 == blocks;
+                    es_native_ahead ahead = {
+                        tables[last ? 0 : b + 1], step * (size_t)((p + last) % points),
+                        up + (size_t)(in * k->panel) * (size_t)(blocks - 1 + b) / (size_t)blocks,
+                        blocks};
+                    k->multiply_panel(tables[b], step * (size_t)p, k->block, up, chunks,
                                       m + (size_t)((b * points + p) * k->block * k->panel), &ahead);
                 }
                 at = (at + (size_t)(in * k->panel)) % (all / 4);

@@ -165,6 +165,7 @@ static esrgan_status keep(es_context *context, const es_native_plan *plan, esrga
         es_free(a, k, sizeof *k);
         return es_fail(error, ESRGAN_E_MEMORY, "no memory to keep %zu bytes of weights", bytes);
     }
+    advise(data, bytes);
     *k = (kept){plan->key, 0, bytes, data};
     context->engine_state = k;
     return ESRGAN_OK;
