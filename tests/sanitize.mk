@@ -9,7 +9,7 @@ check-asan:
 	$(ASAN_MAKE) $(ASAN_BUILD)/esrgan $(ASAN_TESTS)
 	@for t in $(ASAN_TESTS); do \
 	  echo "== $$t under AddressSanitizer"; \
-	  ASAN_OPTIONS='detect_leaks=1 allocator_may_return_null=1' BUILD=$(ASAN_BUILD) \
+	  ESRGAN_TEST_SHARE=7 ASAN_OPTIONS='detect_leaks=1 allocator_may_return_null=1' BUILD=$(ASAN_BUILD) \
 	    timeout 600 $$t || exit 1; \
 	done
 

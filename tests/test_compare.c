@@ -17,6 +17,7 @@
 
 #include "support/faulty.h"
 #include "support/model.h"
+#include "support/slow.h"
 
 static char folder[256]; /* everything is written below it */
 
@@ -270,7 +271,8 @@ static bool try_case(const fault_case *c) {
 static void every_fault_is_named(void **state) {
     (void)state;
     int wrong = 0;
-    for (size_t i = 0; i < sizeof FAULTS / sizeof *FAULTS; i++) wrong += !try_case(&FAULTS[i]);
+    for (size_t i = 0; i < sizeof FAULTS / sizeof *FAULTS; i += share())
+        wrong += !try_case(&FAULTS[i]);
     assert_int_equal(wrong, 0);
 }
 
@@ -312,7 +314,7 @@ static void results_alone_tell_the_cause(void **state) {
     path_in(model_path, sizeof model_path, "model.pth");
     path_in(ref, sizeof ref, "ref");
     path_in(test, sizeof test, "test");
-    for (size_t i = 0; i < sizeof RESULTS / sizeof *RESULTS; i++) {
+    for (size_t i = 0; i < sizeof RESULTS / sizeof *RESULTS; i += share()) {
         const fault_case *c = &RESULTS[i];
         write_model(shape_of(c->net), 11, model_path);
         esrgan_model *model = open_model(model_path, NULL);
@@ -468,7 +470,7 @@ static void healthy_runs_are_left_alone(void **state) {
     path_in(model_path, sizeof model_path, "random.pth");
     path_in(ref, sizeof ref, "ref");
     path_in(test, sizeof test, "test");
-    for (uint32_t k = 0; k < 50; k++) {
+    for (uint32_t k = 0; k < 50; k += share()) {
         pth_rrdbnet shape = {(pth_layout)(k % 3),           k % 5 == 4 ? 12 : 3, 3,
                              4 + (int)(k * 7 % 12),         2 + (int)(k % 6),    1 + k % 2,
                              k % 5 == 4 ? 2 : (int)(k % 3), k % 4 == 3};

@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "model.h"
 #include "support/model.h"
+#include "support/slow.h"
 
 /* ---- Running the engine ------------------------------------------------------------------- */
 
@@ -195,7 +196,7 @@ static void sizes(void **state) {
                                    {7, 16}, {16, 16}, {17, 15}, {31, 49}, {48, 48}, {70, 37}};
     const char *tiers[4];
     for (int t = 0, count = find_tiers(tiers, false); t < count; t++)
-        for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (size_t i = 0; i < sizeof table / sizeof *table; i += share())
             check_against_plain(&usual, tiers[t], table[i][0], table[i][1]);
     check_against_plain(&usual, "direct_scalar", 3, 5);
 }
@@ -228,7 +229,7 @@ static void kinds(void **state) {
     };
     const char *tiers[4];
     for (int t = 0, count = find_tiers(tiers, false); t < count; t++)
-        for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (size_t i = 0; i < sizeof table / sizeof *table; i += share())
             check_against_plain(&table[i], tiers[t], 24, 20);
     check_against_plain(&table[7], "direct_scalar", 8, 4);
     check_against_plain(&table[5], "direct_scalar", 2, 3);
@@ -278,7 +279,7 @@ static void threads(void **state) {
             int height = table[i][0], width = table[i][1];
             float *in = noise(count_in(m, height, width), 2);
             float *want = result(m, tiers[t], 1, height, width, in);
-            for (int members = 2; members <= 8; members++) {
+            for (int members = 2; members <= 8; members += (int)share()) {
                 float *got = result(m, tiers[t], members, height, width, in);
                 assert_memory_equal(got, want, count_out(m, height, width) * sizeof *got);
                 free(got);
