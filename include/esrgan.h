@@ -29,12 +29,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ESRGAN_VERSION_MAJOR 0
-#define ESRGAN_VERSION_MINOR 1
-#define ESRGAN_VERSION_PATCH 0
+#define ESRGAN_VERSION_MAJOR  0
+#define ESRGAN_VERSION_MINOR  1
+#define ESRGAN_VERSION_PATCH  0
 #define ESRGAN_VERSION_STRING "0.1.0"
 /* One number that grows with the version: 1.2.3 is 10203. */
-#define ESRGAN_VERSION (ESRGAN_VERSION_MAJOR * 10000 + ESRGAN_VERSION_MINOR * 100 + ESRGAN_VERSION_PATCH)
+#define ESRGAN_VERSION                                                                             \
+    (ESRGAN_VERSION_MAJOR * 10000 + ESRGAN_VERSION_MINOR * 100 + ESRGAN_VERSION_PATCH)
 
 #if defined(ESRGAN_STATIC)
 #define ESRGAN_API
@@ -65,22 +66,22 @@ ESRGAN_API const char *esrgan_version_string(void);
 /* The values are pinned: they never change their meaning, new ones are added at the end. */
 typedef enum esrgan_status {
     ESRGAN_OK = 0,
-    ESRGAN_E_ARGUMENT = 1,         /* a NULL, a size, an enum value or an option that cannot be    */
-    ESRGAN_E_MEMORY = 2,           /* the allocator gave nothing                                   */
-    ESRGAN_E_IO = 3,               /* opening, reading or mapping a file failed                    */
-    ESRGAN_E_NOT_CHECKPOINT = 4,   /* not a PyTorch checkpoint; the text says what it looks like   */
-    ESRGAN_E_TRUNCATED = 5,        /* the file ends too early                                      */
-    ESRGAN_E_CORRUPT = 6,          /* the file contradicts itself, or a checksum is wrong          */
-    ESRGAN_E_UNSUPPORTED = 7,      /* sound, but not something this library does                   */
-    ESRGAN_E_LIMIT = 8,            /* would pass a limit on size, depth, count or memory           */
-    ESRGAN_E_UNKNOWN_NETWORK = 9,  /* a checkpoint, but of no network that is known                */
-    ESRGAN_E_MISSING_KEY = 10,     /* the network was recognised; a key it needs is not there      */
-    ESRGAN_E_SURPLUS_KEY = 11,     /* the network was recognised; a key does not belong to it      */
-    ESRGAN_E_SHAPE = 12,           /* a tensor has a shape that the network cannot have            */
-    ESRGAN_E_CANCELLED = 13,       /* a callback returned non-zero                                 */
-    ESRGAN_E_THREAD = 14,          /* a thread could not be created                                */
-    ESRGAN_E_NOT_FOUND = 15,       /* no layer or value of that name                               */
-    ESRGAN_E_NONFINITE = 16        /* the network's output holds NaN or Inf (see check_finite)     */
+    ESRGAN_E_ARGUMENT = 1,        /* a NULL, a size, an enum value or an option that cannot be    */
+    ESRGAN_E_MEMORY = 2,          /* the allocator gave nothing                                   */
+    ESRGAN_E_IO = 3,              /* opening, reading or mapping a file failed                    */
+    ESRGAN_E_NOT_CHECKPOINT = 4,  /* not a PyTorch checkpoint; the text says what it looks like   */
+    ESRGAN_E_TRUNCATED = 5,       /* the file ends too early                                      */
+    ESRGAN_E_CORRUPT = 6,         /* the file contradicts itself, or a checksum is wrong          */
+    ESRGAN_E_UNSUPPORTED = 7,     /* sound, but not something this library does                   */
+    ESRGAN_E_LIMIT = 8,           /* would pass a limit on size, depth, count or memory           */
+    ESRGAN_E_UNKNOWN_NETWORK = 9, /* a checkpoint, but of no network that is known                */
+    ESRGAN_E_MISSING_KEY = 10,    /* the network was recognised; a key it needs is not there      */
+    ESRGAN_E_SURPLUS_KEY = 11,    /* the network was recognised; a key does not belong to it      */
+    ESRGAN_E_SHAPE = 12,          /* a tensor has a shape that the network cannot have            */
+    ESRGAN_E_CANCELLED = 13,      /* a callback returned non-zero                                 */
+    ESRGAN_E_THREAD = 14,         /* a thread could not be created                                */
+    ESRGAN_E_NOT_FOUND = 15,      /* no layer or value of that name                               */
+    ESRGAN_E_NONFINITE = 16       /* the network's output holds NaN or Inf (see check_finite)     */
 } esrgan_status;
 
 /* A short name for a status: "ok", "truncated file" ...  Never NULL. */
@@ -111,17 +112,17 @@ typedef struct esrgan_allocator {
 typedef struct esrgan_model esrgan_model;
 
 typedef struct esrgan_open_options {
-    size_t size;         /* set by esrgan_open_options_init */
-    int copy;            /* non-zero: read the file into memory; zero: map it.  A mapped file must
+    size_t size; /* set by esrgan_open_options_init */
+    int copy;    /* non-zero: read the file into memory; zero: map it.  A mapped file must
                             not be changed or cut short while the model lives.  Default 0.         */
-    int verify;          /* non-zero: check the CRC-32 of every zip entry used.  Default 0.        */
+    int verify;  /* non-zero: check the CRC-32 of every zip entry used.  Default 0.        */
     const char *wrapper; /* which dictionary of the checkpoint holds the weights, for example
                             "params".  NULL: the first present of params_ema, params-ema, params,
                             model_state_dict, state_dict, model, net, netG, generator.             */
     uint64_t max_bytes;  /* most bytes that reading may allocate (inflated entries, copies,
                             tables).  0: 4 GiB.                                                    */
     const esrgan_allocator *allocator; /* NULL: malloc and free */
-    int up_factor;       /* what one up stage multiplies the size by: 0 or 2, or 3 for the x3 models
+    int up_factor; /* what one up stage multiplies the size by: 0 or 2, or 3 for the x3 models
                             of the old layout, which nothing inside the file tells from x2 models.
                             Default 0.                                                             */
 } esrgan_open_options;
@@ -161,23 +162,26 @@ ESRGAN_API void esrgan_model_free(esrgan_model *model);
 
 /* What a model is.  The strings belong to the model. */
 typedef struct esrgan_model_info {
-    size_t size;           /* set by the caller to sizeof(esrgan_model_info)                       */
-    const char *container; /* "pytorch-zip" or "pytorch-legacy"                                    */
-    const char *wrapper;   /* "params_ema", ... or "" where the weights are at the top             */
-    const char *layout;    /* key names: "basicsr", "bsrgan", "esrgan" (old) or "mixed"            */
-    const char *family;    /* "RRDBNet"                                                            */
-    const char *weight_type; /* as stored: "float32", "float16", "bfloat16", "float64", "mixed"    */
-    int in_channels;       /* of a picture handed to the network, before any pixel-unshuffle       */
-    int out_channels;      /* of the picture it returns                                            */
-    int scale;             /* output pixels an input pixel, each way                               */
+    size_t size; /* set by the caller to sizeof(esrgan_model_info)                       */
+    const char
+        *container;      /* "pytorch-zip" or "pytorch-legacy"                                    */
+    const char *wrapper; /* "params_ema", ... or "" where the weights are at the top             */
+    const char *layout;  /* key names: "basicsr", "bsrgan", "esrgan" (old) or "mixed"            */
+    const char *family;  /* "RRDBNet"                                                            */
+    const char
+        *weight_type; /* as stored: "float32", "float16", "bfloat16", "float64", "mixed"    */
+    int in_channels;  /* of a picture handed to the network, before any pixel-unshuffle       */
+    int out_channels; /* of the picture it returns                                            */
+    int scale;        /* output pixels an input pixel, each way                               */
     int features, growth, blocks;
-    int up_stages;         /* nearest x2 (or x3) stages                                            */
-    int up_factor;         /* of one such stage: 2, or 3 for a x3 model                            */
-    int unshuffle;         /* 1, 2 or 4: height and width of esrgan_forward must be multiples      */
-    int plus;              /* dense blocks with a 1x1 shortcut ("plus" variant)                    */
+    int up_stages; /* nearest x2 (or x3) stages                                            */
+    int up_factor; /* of one such stage: 2, or 3 for a x3 model                            */
+    int unshuffle; /* 1, 2 or 4: height and width of esrgan_forward must be multiples      */
+    int plus;      /* dense blocks with a 1x1 shortcut ("plus" variant)                    */
     uint64_t parameters;
     uint64_t tensors;
-    double macs_per_pixel; /* multiply-adds an input pixel, by plain convolution                   */
+    double
+        macs_per_pixel; /* multiply-adds an input pixel, by plain convolution                   */
     uint64_t file_bytes;
 } esrgan_model_info;
 
@@ -270,10 +274,12 @@ ESRGAN_API esrgan_status esrgan_session_create(const esrgan_model *model,
 ESRGAN_API void esrgan_session_free(esrgan_session *session);
 
 typedef struct esrgan_session_info {
-    size_t size;         /* set by the caller to sizeof(esrgan_session_info)                       */
-    const char *backend; /* "reference", "openblas", "native"                                      */
-    const char *tier;    /* kernel tier in use: "scalar", "avx2", ...; for openblas its core name  */
-    const char *precision; /* "fp32", "fp16", "bf16", "fp64"                                       */
+    size_t size; /* set by the caller to sizeof(esrgan_session_info)                       */
+    const char
+        *backend;     /* "reference", "openblas", "native"                                      */
+    const char *tier; /* kernel tier in use: "scalar", "avx2", ...; for openblas its core name  */
+    const char
+        *precision; /* "fp32", "fp16", "bf16", "fp64"                                       */
     int threads;
 } esrgan_session_info;
 
@@ -304,11 +310,12 @@ ESRGAN_API esrgan_status esrgan_forward(esrgan_session *session, int n, int heig
 
 /* Interleaved rows, top to bottom.  16-bit samples are in the machine's byte order. */
 typedef struct esrgan_picture {
-    int width, height; /* pixels, from 1                                                           */
-    int channels;      /* 1 grey, 2 grey+alpha, 3 RGB, 4 RGB+alpha; alpha is straight              */
-    int bits;          /* 8 or 16                                                                  */
-    ptrdiff_t stride;  /* bytes from a row to the next                                             */
-    void *data;        /* the first row                                                            */
+    int width,
+        height;       /* pixels, from 1                                                           */
+    int channels;     /* 1 grey, 2 grey+alpha, 3 RGB, 4 RGB+alpha; alpha is straight              */
+    int bits;         /* 8 or 16                                                                  */
+    ptrdiff_t stride; /* bytes from a row to the next                                             */
+    void *data;       /* the first row                                                            */
 } esrgan_picture;
 
 /*
@@ -372,21 +379,22 @@ ESRGAN_API esrgan_status esrgan_ssim(const esrgan_picture *a, const esrgan_pictu
 typedef struct esrgan_layer {
     size_t size; /* set by the caller to sizeof(esrgan_layer) */
     const char *name;
-    const char *op;         /* as in esrgan_trace_value                                            */
-    const char *weight_key; /* of the checkpoint, for a convolution; NULL otherwise                */
-    const char *bias_key;   /* NULL where there is none                                            */
-    int inputs[8];          /* layer indices of what it reads, in order of concatenation           */
+    const char *op; /* as in esrgan_trace_value                                            */
+    const char
+        *weight_key;      /* of the checkpoint, for a convolution; NULL otherwise                */
+    const char *bias_key; /* NULL where there is none                                            */
+    int inputs[8];        /* layer indices of what it reads, in order of concatenation           */
     int input_count;
-    int channels_in;        /* summed over the inputs                                              */
+    int channels_in; /* summed over the inputs                                              */
     int channels_out;
-    int kernel;             /* 3 or 1 for a convolution, 0 otherwise                               */
-    int num, den;           /* height and width are those of "input" (layer 0) times num / den     */
-    double alpha;           /* slope of an lrelu, factor of a residual (out = alpha*a + b)         */
+    int kernel;   /* 3 or 1 for a convolution, 0 otherwise                               */
+    int num, den; /* height and width are those of "input" (layer 0) times num / den     */
+    double alpha; /* slope of an lrelu, factor of a residual (out = alpha*a + b)         */
 } esrgan_layer;
 
 ESRGAN_API int esrgan_layer_count(const esrgan_model *model);
-ESRGAN_API esrgan_status esrgan_layer_get(const esrgan_model *model, int index,
-                                          esrgan_layer *layer, esrgan_error *error);
+ESRGAN_API esrgan_status esrgan_layer_get(const esrgan_model *model, int index, esrgan_layer *layer,
+                                          esrgan_error *error);
 
 /* Index of a layer by canonical name, or by the key of its weight in the checkpoint with or
  * without ".weight"; -1 if there is none. */
@@ -415,10 +423,12 @@ ESRGAN_API esrgan_status esrgan_layer_compute(const esrgan_model *model, int ind
 typedef struct esrgan_tier {
     size_t size; /* set by the caller to sizeof(esrgan_tier) */
     const char *name;
-    int built;   /* in this build of the library                                                   */
-    int usable;  /* the CPU has the instructions and the operating system saves the registers      */
-    int chosen_fp32, chosen_fp16, chosen_bf16; /* what backend AUTO takes for that precision       */
-    const char *why; /* one sentence                                                               */
+    int built;  /* in this build of the library                                                   */
+    int usable; /* the CPU has the instructions and the operating system saves the registers      */
+    int chosen_fp32, chosen_fp16,
+        chosen_bf16; /* what backend AUTO takes for that precision       */
+    const char
+        *why; /* one sentence                                                               */
 } esrgan_tier;
 
 ESRGAN_API int esrgan_tier_count(void);

@@ -208,22 +208,29 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
 ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int tiles,
                         const float *u, int chunks, float *m, const es_native_ahead *ahead) {
 #define ES_CASE(n)                                                                                 \
-    case n: block(n, vectors, v, offset, u, chunks, m, ahead); break;
+    case n: block(n, vectors, v, offset, u, chunks, m, ahead); break
     switch (tiles) {
-        ES_CASE(1)
-        ES_CASE(2)
+        ES_CASE(1);
+        ES_CASE(2);
 #if BLOCK >= 4
-        ES_CASE(3)
-        ES_CASE(4)
+        ES_CASE(3);
+        ES_CASE(4);
 #endif
 #if BLOCK >= 6
-            ES_CASE(5) ES_CASE(6)
+        ES_CASE(5);
+        ES_CASE(6);
 #endif
 #if BLOCK >= 8
-                ES_CASE(7) ES_CASE(8)
+        ES_CASE(7);
+        ES_CASE(8);
 #endif
 #if BLOCK >= 14
-                    ES_CASE(9) ES_CASE(10) ES_CASE(11) ES_CASE(12) ES_CASE(13) ES_CASE(14)
+        ES_CASE(9);
+        ES_CASE(10);
+        ES_CASE(11);
+        ES_CASE(12);
+        ES_CASE(13);
+        ES_CASE(14);
 #endif
     }
 #undef ES_CASE

@@ -33,8 +33,8 @@ $(CHECK_SCRIPTS:%=run-%): run-%: % all
 # Every file as clang-format leaves it.
 .PHONY: check-format format
 C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc' 2>/dev/null || find . -name '*.[ch]' -not -path './build*')
-check-format: ; clang-format --dry-run -Werror $(C_FILES)
-format: ; clang-format -i $(C_FILES)
+check-format: ; @clang-format --dry-run -Werror $(C_FILES)
+format: ; @clang-format -i $(C_FILES)
 
 # A CPU without AVX, emulated: no instruction that it lacks is ever run, and results are right.
 # (Of qemu's own model OpenBLAS believes that it has 3DNow!, which it has not; Intel's do.)

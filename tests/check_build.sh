@@ -204,7 +204,7 @@ for name in $exported; do
     echo "$declared" | grep -qx "$name" || fail "$name is exported and not declared"
 done
 
-major=$(sed -n 's/^#define ESRGAN_VERSION_MAJOR \([0-9]*\)$/\1/p' include/esrgan.h)
+major=$(sed -n 's/^#define ESRGAN_VERSION_MAJOR  *\([0-9][0-9]*\)$/\1/p' include/esrgan.h)
 readelf -d "$shared" | grep -q "SONAME.*\[libesrgan.so.$major\]" || fail "the SONAME is not libesrgan.so.$major"
 
 [ $failures = 0 ] || exit 1

@@ -41,7 +41,7 @@ typedef struct trace_file {
     json_node *manifest;
     trace_value *values;
     int count;
-    bool stats_only;                                 /* no value has data */
+    bool stats_only;                                /* no value has data */
     const char *precision, *backend, *model_sha256; /* "" where unknown */
 } trace_file;
 

@@ -10,9 +10,9 @@
 typedef struct es_bytes {
     const uint8_t *data;
     size_t size;
-    char *name;      /* for messages; owned */
-    void *mapping;   /* munmap at close, or NULL */
-    void *copy;      /* es_free at close, or NULL */
+    char *name;    /* for messages; owned */
+    void *mapping; /* munmap at close, or NULL */
+    void *copy;    /* es_free at close, or NULL */
 } es_bytes;
 
 /* On failure *out is zeroed and nothing is left open. */
@@ -22,8 +22,7 @@ esrgan_status es_bytes_open_memory(es_bytes *out, const void *data, size_t size,
                                    bool copy, uint64_t limit, const esrgan_allocator *a,
                                    esrgan_error *error);
 esrgan_status es_bytes_open_reader(es_bytes *out, const esrgan_reader *reader, const char *name,
-                                   uint64_t limit, const esrgan_allocator *a,
-                                   esrgan_error *error);
+                                   uint64_t limit, const esrgan_allocator *a, esrgan_error *error);
 void es_bytes_close(es_bytes *bytes, const esrgan_allocator *a);
 
 static inline uint16_t es_le16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }

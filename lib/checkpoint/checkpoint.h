@@ -15,12 +15,12 @@
 /* One tensor of the state dict.  Everything is checked: the whole strided extent lies inside the
  * storage, so data[index * size] is readable for every index the strides can reach. */
 typedef struct es_tensor {
-    const char *name;             /* prefixes stripped; belongs to the checkpoint */
+    const char *name; /* prefixes stripped; belongs to the checkpoint */
     es_dtype dtype;
     int ndim;
     int64_t shape[ES_MAX_DIMS];
-    int64_t stride[ES_MAX_DIMS];  /* in elements */
-    const uint8_t *data;          /* first element; in place in the file where it is stored plain */
+    int64_t stride[ES_MAX_DIMS]; /* in elements */
+    const uint8_t *data;         /* first element; in place in the file where it is stored plain */
     int64_t numel;
 } es_tensor;
 

@@ -66,9 +66,7 @@ esrgan_status es_pickle_load(es_pickle *pickle, const es_source *source, const c
                              es_value *root);
 void es_pickle_free(es_pickle *pickle, const es_source *source);
 
-static inline const es_node *es_pickle_node(const es_pickle *p, es_value v) {
-    return &p->nodes[v];
-}
+static inline const es_node *es_pickle_node(const es_pickle *p, es_value v) { return &p->nodes[v]; }
 
 /* The i-th item of a tuple, list or dict; i < count. */
 static inline const es_node *es_pickle_item(const es_pickle *p, const es_node *node, size_t i) {
@@ -88,10 +86,17 @@ const char *es_node_kind_text(const es_node *node);
 /* The opcodes as the machine knows them; name is NULL for a byte that is none. */
 typedef enum es_pickle_argument {
     ES_ARG_NONE,
-    ES_ARG_U1, ES_ARG_U2, ES_ARG_U4, ES_ARG_I4, ES_ARG_U8, ES_ARG_F8,
+    ES_ARG_U1,
+    ES_ARG_U2,
+    ES_ARG_U4,
+    ES_ARG_I4,
+    ES_ARG_U8,
+    ES_ARG_F8,
     ES_ARG_LINE,  /* up to a newline */
     ES_ARG_LINES, /* two of them */
-    ES_ARG_BYTES1, ES_ARG_BYTES4, ES_ARG_BYTES8 /* a length and so many bytes */
+    ES_ARG_BYTES1,
+    ES_ARG_BYTES4,
+    ES_ARG_BYTES8 /* a length and so many bytes */
 } es_pickle_argument;
 
 const char *es_pickle_opcode(uint8_t byte, es_pickle_argument *argument);

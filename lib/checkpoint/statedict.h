@@ -14,8 +14,7 @@ typedef struct es_state_dict {
 } es_state_dict;
 
 /* `wrapper` as in es_checkpoint_options. */
-esrgan_status es_state_dict_read(es_state_dict *dict, es_container *container,
-                                 const char *wrapper);
+esrgan_status es_state_dict_read(es_state_dict *dict, es_container *container, const char *wrapper);
 void es_state_dict_free(es_state_dict *dict, const es_source *source);
 
 #endif

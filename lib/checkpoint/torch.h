@@ -14,7 +14,7 @@ typedef struct es_storage_ref {
     const char *type;   /* "FloatStorage" */
     size_t element;     /* bytes */
     int64_t numel;
-    bool view;          /* legacy: elements view_first .. view_first + view_count - 1 of it */
+    bool view; /* legacy: elements view_first .. view_first + view_count - 1 of it */
     int64_t view_first, view_count;
 } es_storage_ref;
 

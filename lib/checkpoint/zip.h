@@ -12,8 +12,8 @@ typedef struct es_zip_entry {
     size_t name_size;
     const uint8_t *payload; /* as it lies in the file */
     uint64_t payload_size;
-    uint64_t size; /* uncompressed */
-    uint64_t header; /* offset of the local header */
+    uint64_t size;     /* uncompressed */
+    uint64_t header;   /* offset of the local header */
     uint8_t *inflated; /* of a deflated entry that was asked for */
     uint32_t crc;
     uint16_t method, flags;

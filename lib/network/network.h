@@ -13,17 +13,17 @@
 typedef enum es_op_kind {
     ES_OP_INPUT,     /* value 0                                                                   */
     ES_OP_UNSHUFFLE, /* out[c*f*f + i*f + j][y][x] = in[c][y*f+i][x*f+j], f = factor               */
-    ES_OP_CONV,      /* cross-correlation over the concatenated inputs, stride 1, zero padding k/2 */
-    ES_OP_LRELU,     /* x < 0 ? alpha*x : x                                                        */
-    ES_OP_RESIDUAL,  /* alpha * in[0] + in[1]                                                      */
-    ES_OP_ADD,       /* in[0] + in[1]                                                              */
-    ES_OP_NEAREST    /* nearest upsampling by factor                                               */
+    ES_OP_CONV,     /* cross-correlation over the concatenated inputs, stride 1, zero padding k/2 */
+    ES_OP_LRELU,    /* x < 0 ? alpha*x : x                                                        */
+    ES_OP_RESIDUAL, /* alpha * in[0] + in[1]                                                      */
+    ES_OP_ADD,      /* in[0] + in[1]                                                              */
+    ES_OP_NEAREST   /* nearest upsampling by factor                                               */
 } es_op_kind;
 
 /* An operation and the value it produces share an index; inputs point to smaller indices. */
 typedef struct es_op {
     es_op_kind kind;
-    const char *name;        /* canonical, see esrgan_layer in esrgan.h */
+    const char *name; /* canonical, see esrgan_layer in esrgan.h */
     int inputs[ES_MAX_INPUTS];
     int input_count;
     int channels_in;         /* summed over inputs */
@@ -33,8 +33,8 @@ typedef struct es_op {
     const es_tensor *weight; /* ES_OP_CONV: channels x channels_in x kernel x kernel */
     const es_tensor *bias;   /* channels, or NULL */
     const char *weight_key, *bias_key; /* as in the checkpoint */
-    int factor;              /* ES_OP_UNSHUFFLE, ES_OP_NEAREST */
-    double alpha;            /* ES_OP_LRELU, ES_OP_RESIDUAL */
+    int factor;                        /* ES_OP_UNSHUFFLE, ES_OP_NEAREST */
+    double alpha;                      /* ES_OP_LRELU, ES_OP_RESIDUAL */
 } es_op;
 
 typedef struct es_network {
