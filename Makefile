@@ -153,6 +153,15 @@ if [ -n "$$missing" ]; then echo "installing:$$missing"; \
 endef
 .PHONY: deps deps-dev
 deps: ; $(call install_missing,$(DEPS))
+	@$(MAKE) --no-print-directory deps-arm || echo "without arm64 libraries: check-arm tests the kernels only"
+
+# Debian's arm64 libraries beside those of this machine, for check-arm.
+DEPS_ARM = zlib1g-dev:arm64 libopenblas-pthread-dev:arm64 libcmocka-dev:arm64
+.PHONY: deps-arm
+deps-arm:
+	@[ "$$(dpkg --print-architecture)" = amd64 ] || exit 0; \
+	dpkg --print-foreign-architectures | grep -qx arm64 || $(SUDO) dpkg --add-architecture arm64
+	$(call install_missing,$(DEPS_ARM))
 deps-dev: deps ; $(call install_missing,$(DEPS_DEV))
 
 clean:
