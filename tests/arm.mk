@@ -20,12 +20,12 @@ check-arm:
 	  || { echo "skipped: check-arm needs $(ARM_CC) and $(ARM_QEMU) (make deps)"; exit 0; }; \
 	mkdir -p $(ARM_BUILD) && \
 	$(ARM_CC) $(ARM_FLAGS) -o $(ARM_BUILD)/test_native_kernels tests/test_native_kernels.c $(ARM_SRC) -lm && \
-	$(ARM_QEMU) $(ARM_BUILD)/test_native_kernels || exit 1; \
+	timeout 300 $(ARM_QEMU) $(ARM_BUILD)/test_native_kernels || exit 1; \
 	if [ ! -e $(ARM_LIB)/openblas-pthread/libopenblas.so ] || [ ! -e $(ARM_LIB)/libcmocka.so ]; then \
 	  echo "skipped: the whole library on AArch64 needs arm64 libraries (make deps-arm)"; exit 0; fi; \
 	$(MAKE) --no-print-directory -j$(JOBS) $(ARM_WHOLE) $(ARM_TESTS:%=$(ARM_BUILD)/tests/%) || exit 1; \
 	for t in $(ARM_TESTS); do echo "== $$t on AArch64"; \
-	  OPENBLAS_NUM_THREADS=1 $(ARM_QEMU) $(ARM_BUILD)/tests/$$t >$(ARM_BUILD)/$$t.log 2>&1 \
+	  OPENBLAS_NUM_THREADS=1 timeout 300 $(ARM_QEMU) $(ARM_BUILD)/tests/$$t >$(ARM_BUILD)/$$t.log 2>&1 \
 	    || { cat $(ARM_BUILD)/$$t.log; exit 1; }; tail -n 2 $(ARM_BUILD)/$$t.log; done; \
 	grep -E '^neon: [0-9]+ of [0-9]+ cases ran' $(ARM_BUILD)/test_golden.log \
 	  || { echo "the neon tier did not run"; exit 1; }
