@@ -132,7 +132,7 @@ typedef bool (*es_native_take)(void *context, const es_task *task);
 bool es_native_schedule(es_native_plan *plan, int group, es_native_take take, void *context);
 
 /* Tiles that a member should have before it reads the weights once more, as register blocks. */
-enum { ES_TILES_A_PASS = 42 };
+enum { ES_TILES_A_PASS = 14 };
 static inline int es_pass_blocks(const es_grid *grid) {
     return (ES_TILES_A_PASS + grid->block - 1) / grid->block;
 }
