@@ -142,7 +142,7 @@ $(BUILD)/tests/%: $(OBJ)/tests/%.o $(TEST_LIB_OBJ) $(STATIC)
 DEPS     = gcc g++ make pkg-config libopenblas-dev zlib1g-dev libcmocka-dev libstb-dev libpng-dev \
            libjpeg62-turbo-dev libwebp-dev libtiff-dev clang clang-format libclang-rt-14-dev valgrind cmake \
            python3 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-DEPS_DEV = python3-torch python3-numpy python3-pil python3-matplotlib nodejs npm chromium
+DEPS_DEV = python3-torch python3-numpy python3-pil python3-matplotlib chromium
 SUDO     = $(if $(filter 0,$(shell id -u)),,sudo)
 APT      = DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq -o Dpkg::Use-Pty=0
 define install_missing
@@ -176,7 +176,7 @@ help:
 	@echo 'make check       every test; check-unit, check-scripts for a part'
 	@echo 'make demo        upscale the picture in the box and measure it'
 	@echo 'make install     into PREFIX ($(PREFIX)), DESTDIR honoured; make uninstall'
-	@echo 'make deps        Debian packages that are missing; deps-dev: those for peers and PyTorch'
+	@echo 'make deps        Debian packages that are missing; deps-dev: PyTorch and ONNX Runtime, too'
 	@echo 'make check-torch networks at full size against PyTorch'
 	@echo 'make clean       remove what was built'
 

@@ -22,8 +22,17 @@ peaks measure_peaks(int threads);
 double peak_fma(bool wide);          /* of one core, now: 10 ms */
 double read_bandwidth(size_t bytes); /* bytes a second of one core over a buffer of this size */
 
-/* The stages of each tier, as shares of its peak. */
-void bench_stages(FILE *markdown, FILE *json);
+/*
+ * Where a part of the benchmark writes to: rows of a Markdown table; JSON, an object a line; points
+ * of the plot, "SERIES<tab>PIXELS A SIDE<tab>SECONDS<tab>TIMES THE DIRECT ROOFLINE" a line.
+ */
+typedef struct output {
+    FILE *markdown, *json, *points;
+} output;
+
+/* What this machine can do; the stages of each tier, as shares of it. */
+int bench_machine(output *to);
+int bench_stages(output *to);
 
 /* Shapes of networks people use, with random weights. */
 typedef struct net_shape {
@@ -43,24 +52,47 @@ typedef struct setting {
     esrgan_backend backend;
     const char *isa;
     esrgan_precision precision;
-    int threads, size;
+    int threads, height, width;
 } setting;
 
+void print_size(FILE *to, int height, int width); /* "128²", "1280×720" */
+
 typedef struct outcome {
-    double median, best, ratio; /* seconds; direct roofline's time / median */
-    double first;               /* seconds of the first run */
-    uint64_t memory;            /* peak bytes beyond the model */
-    float *result;              /* free() */
+    double median, spread,
+        ratio;       /* seconds; (worst - best) / median; direct roofline's time / median */
+    double first;    /* seconds of the first run */
+    uint64_t memory; /* most bytes that the session held at once */
+    float *result;   /* free() */
     size_t count;
     char tier[32];
 } outcome;
 
+/* Seconds that plain convolution takes on as many cores at nothing but FMA, each at `peak`. */
+double direct_time(const esrgan_model *model, int height, int width, int threads, double peak);
+
 bool measure(const esrgan_model *model, const setting *s, int repeats, const peaks *p, outcome *o);
+
+/* What the network makes of make_picture in double, layer by layer; free() */
+float *exact_result(const esrgan_model *model, int height, int width);
 
 /* Signal to error in decibels, of a against b. */
 double decibels(const float *truth, const float *x, size_t n);
 
-int bench_networks(const peaks *p, FILE *markdown, FILE *json, FILE *svg);
+/* Writes such a checkpoint; a model as ONNX.  False with a message. */
+bool write_checkpoint(const net_shape *s, const char *path);
+bool write_onnx(const esrgan_model *model, const char *path);
+
+/* Ours as peers are: MODEL IN OUT CHANNELS HEIGHT WIDTH THREADS. */
+int peer_ourselves(char **arguments);
+
+/* Rows of the table of engines; files are left in the folder.  1 where an output is wrong. */
+int bench_peers(const net_shape *shape, int size, const char *folder, output *to);
+
+/* Rows of the table of networks, those that the plan lists under this name. */
+int bench_networks(const char *part, output *to);
 int bench_quick(const peaks *p);
+
+/* The points as a picture. */
+void plot(FILE *points, FILE *svg);
 
 #endif

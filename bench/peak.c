@@ -101,3 +101,23 @@ double read_bandwidth(size_t bytes) {
     free(p);
     return best;
 }
+
+int bench_machine(output *to) {
+    const peaks p = measure_peaks(2);
+    const struct {
+        const char *name, *unit;
+        double value;
+    } rows[] = {{"FP32 FMA, 512 bit", "GFLOP/s", p.fma512},
+                {"FP32 FMA, 256 bit", "GFLOP/s", p.fma256},
+                {"VDPBF16PS", "GFLOP/s", p.bf16dot},
+                {"read, 1 MiB", "GB/s", read_bandwidth((size_t)1 << 20)},
+                {"read, 8 MiB", "GB/s", read_bandwidth((size_t)8 << 20)},
+                {"read, 1 GiB", "GB/s", read_bandwidth((size_t)1 << 30)}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fprintf(to->markdown, "| %s | %.0f %s |\n", rows[i].name, rows[i].value / 1e9,
+                rows[i].unit);
+        fprintf(to->json, "{\"what\": \"%s\", \"per_second\": %.4g}\n", rows[i].name,
+                rows[i].value);
+    }
+    return 0;
+}

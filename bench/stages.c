@@ -87,16 +87,16 @@ static double transform_time(const es_native_kernels *k, es_native_shape s, bool
     return median(times, 9);
 }
 
-void bench_stages(FILE *markdown, FILE *json) {
+int bench_stages(output *to) {
     static const int convs[][2] = {{64, 32}, {96, 32}, {128, 32}, {160, 32}, {192, 64}, {64, 64}};
-    fprintf(markdown,
-            "\n### Stages: multiplication in F(6x6,3x3), share of the FMA peak of its vectors; "
-            "transforms, ns a tile and 16 channels\n\n"
-            "| tier | 64→32 | 96→32 | 128→32 | 160→32 | 192→64 | 64→64 | in F6 | out F6 | in F6 x2 "
-            "| in F4 | out F4 |\n"
-            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
-    fprintf(json, "\"stages\": [");
-    const char *comma = "";
+    static const struct {
+        es_native_shape s;
+        bool in;
+    } transforms[] = {{ES_NATIVE_F6, true},
+                      {ES_NATIVE_F6, false},
+                      {ES_NATIVE_F6_UP, true},
+                      {ES_NATIVE_F4, true},
+                      {ES_NATIVE_F4, false}};
     for (int i = 0; i < esrgan_tier_count(); i++) {
         esrgan_tier tier = {.size = sizeof tier};
         const char *why;
@@ -104,31 +104,22 @@ void bench_stages(FILE *markdown, FILE *json) {
         const es_native_kernels *k = es_tier_kernels(tier.name, &why);
         bool wide = k && strcmp(k->name, "avx512") == 0;
         if (!k || strcmp(k->name, tier.name) != 0) continue;
-        fprintf(markdown, "| %s |", k->name);
-        fprintf(json, "%s{\"tier\": \"%s\", \"multiply\": [", comma, k->name);
+        fprintf(to->markdown, "| %s |", k->name);
+        fprintf(to->json, "{\"tier\": \"%s\", \"multiply\": [", k->name);
         for (int c = 0; c < 6; c++) {
             double share =
                 peak_fma(wide) > 0 ? multiply_share(k, convs[c][0], convs[c][1], wide) : 0;
-            fprintf(markdown, " %.0f %% |", 100 * share);
-            fprintf(json, "%s%.3f", c ? ", " : "", share);
+            fprintf(to->markdown, " %.0f %% |", 100 * share);
+            fprintf(to->json, "%s%.3f", c ? ", " : "", share);
         }
-        static const struct {
-            es_native_shape s;
-            bool in;
-        } transforms[] = {{ES_NATIVE_F6, true},
-                          {ES_NATIVE_F6, false},
-                          {ES_NATIVE_F6_UP, true},
-                          {ES_NATIVE_F4, true},
-                          {ES_NATIVE_F4, false}};
-        fprintf(json, "], \"transform_ns\": [");
+        fprintf(to->json, "], \"transform_ns\": [");
         for (int t = 0; t < 5; t++) {
             double ns = transform_time(k, transforms[t].s, transforms[t].in);
-            fprintf(markdown, " %.0f |", ns);
-            fprintf(json, "%s%.1f", t ? ", " : "", ns);
+            fprintf(to->markdown, " %.0f |", ns);
+            fprintf(to->json, "%s%.1f", t ? ", " : "", ns);
         }
-        fprintf(markdown, "\n");
-        fprintf(json, "]}");
-        comma = ", ";
+        fprintf(to->markdown, "\n");
+        fprintf(to->json, "]}\n");
     }
-    fprintf(json, "],\n");
+    return 0;
 }
