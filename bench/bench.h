@@ -15,11 +15,13 @@ double median(double *x, int n); /* sorts */
 /* Peaks of this machine; 0 where there is no such instruction.  Operations a second of one core
  * while `threads` cores do the same. */
 typedef struct peaks {
-    double fma512, fma256, bf16dot;
+    double fma512, fma256, dot, tiles; /* FP32 by vector width; BF16: VDPBF16PS, TDPBF16PS */
 } peaks;
 
 peaks measure_peaks(int threads);
-double peak_fma(bool wide);          /* of one core, now: 10 ms */
+
+typedef enum peak_kind { PEAK_FMA512, PEAK_FMA256, PEAK_DOT, PEAK_TILES } peak_kind;
+double peak_now(peak_kind kind);     /* of one core, now: 10 ms */
 double read_bandwidth(size_t bytes); /* bytes a second of one core over a buffer of this size */
 
 /*

@@ -97,15 +97,15 @@ static const struct {
     {"x4plus-bf16", 0, 128, 128, ESRGAN_BF16, NULL, 2, 9},
     {"x4plus-bf16", 0, 256, 256, ESRGAN_BF16, NULL, 2, 5},
     {"x4plus-bf16", 0, 128, 128, ESRGAN_BF16, NULL, 1, 5},
-    {"x4plus-720p", 0, 720, 1280, ESRGAN_FP32, NULL, 2, 1},
-    {"x4plus-720p-bf16", 0, 720, 1280, ESRGAN_BF16, NULL, 2, 2},
+    {"x4plus-720p", 0, 720, 1280, ESRGAN_FP32, NULL, 2, 0},
+    {"x4plus-720p-bf16", 0, 720, 1280, ESRGAN_BF16, NULL, 2, 1},
     {"x2plus", 1, 128, 128, ESRGAN_FP32, NULL, 2, 7},
     {"x2plus", 1, 256, 256, ESRGAN_FP32, NULL, 2, 5},
-    {"x2plus", 1, 720, 1280, ESRGAN_FP32, NULL, 2, 2},
+    {"x2plus", 1, 720, 1280, ESRGAN_FP32, NULL, 2, 1},
     {"anime_6B", 2, 128, 128, ESRGAN_FP32, NULL, 2, 7},
     {"anime_6B", 2, 256, 256, ESRGAN_FP32, NULL, 2, 5},
-    {"anime_6B", 2, 720, 1280, ESRGAN_FP32, NULL, 2, 2},
-    {"anime_6B-4k", 2, 2160, 3840, ESRGAN_BF16, NULL, 2, 1},
+    {"anime_6B", 2, 720, 1280, ESRGAN_FP32, NULL, 2, 1},
+    {"anime_6B-4k", 2, 2160, 3840, ESRGAN_BF16, NULL, 2, 0},
 };
 
 int bench_networks(const char *part, output *to) {

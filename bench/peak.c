@@ -1,10 +1,12 @@
 /* What this machine can do at most: loops of nothing but the instruction in question. */
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
 #if defined(__x86_64__)
+#include "direct.h"
 #include "x86/cpu.h"
 #endif
 
@@ -24,41 +26,64 @@
                      : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",     \
                        "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
 
-static double rate(int kind) {
-    enum { ROUNDS = 100000 };
-    static const double operations[] = {12 * 32, 12 * 16, 12 * 64};
+/* Forty-eight products of tiles, and one stored: a longer run without that is slowed down. */
+#define SIX                                                                                        \
+    "tdpbf16ps %%tmm7, %%tmm6, %%tmm0\ntdpbf16ps %%tmm7, %%tmm6, %%tmm1\n"                         \
+    "tdpbf16ps %%tmm7, %%tmm6, %%tmm2\ntdpbf16ps %%tmm7, %%tmm6, %%tmm3\n"                         \
+    "tdpbf16ps %%tmm7, %%tmm6, %%tmm4\ntdpbf16ps %%tmm7, %%tmm6, %%tmm5\n"
+
+static void tiles(long n) {
+    static _Alignas(64) char stored[1024];
+    es_direct_amx.begin();
+    __asm__ volatile(
+        "tilezero %%tmm0\ntilezero %%tmm1\ntilezero %%tmm2\ntilezero %%tmm3\n"
+        "tilezero %%tmm4\ntilezero %%tmm5\ntilezero %%tmm6\ntilezero %%tmm7\n1:\n" SIX SIX SIX SIX
+            SIX SIX SIX SIX "tilestored %%tmm0, (%1,%2,1)\ndec %0\njnz 1b\n"
+        : "+r"(n)
+        : "r"(stored), "r"(64l)
+        : "memory");
+    es_direct_amx.end();
+}
+
+static double rate(peak_kind kind) {
+    static const long rounds[] = {100000, 100000, 100000, 8000};
+    static const double operations[] = {12 * 32, 12 * 16, 12 * 64, 48 * 16384};
     double best = 0;
     for (int i = 0; i < 6; i++) {
-        long n = ROUNDS;
+        long n = rounds[kind];
         double t = seconds();
-        if (kind == 0)
+        if (kind == PEAK_FMA512)
             LOOP("vfmadd231ps", "zmm");
-        else if (kind == 1)
+        else if (kind == PEAK_FMA256)
             LOOP("vfmadd231ps", "ymm");
-        else
+        else if (kind == PEAK_DOT)
             LOOP("vdpbf16ps", "zmm");
+        else
+            tiles(n);
         t = seconds() - t;
-        if (operations[kind] * ROUNDS / t > best) best = operations[kind] * ROUNDS / t;
+        best = fmax(best, operations[kind] * (double)rounds[kind] / t);
     }
     return best;
 }
 
-static bool has(int kind) {
-    static const unsigned needs[] = {ES_CPU_TIER_AVX512, ES_CPU_TIER_AVX2, ES_CPU_TIER_AVX512BF16};
-    return (es_cpu_flags() & needs[kind]) == needs[kind];
+static bool has(peak_kind kind) {
+    static const unsigned needs[] = {ES_CPU_TIER_AVX512, ES_CPU_TIER_AVX2, ES_CPU_TIER_AVX512BF16,
+                                     ES_CPU_TIER_AMX};
+    return (es_cpu_flags() & needs[kind]) == needs[kind] &&
+           (kind != PEAK_TILES || es_cpu_amx_permitted());
 }
 #else
-static double rate(int kind) { return (void)kind, 0; }
-static bool has(int kind) { return (void)kind, false; }
+static double rate(peak_kind kind) { return (void)kind, 0; }
+static bool has(peak_kind kind) { return (void)kind, false; }
 #endif
 
 static void *rate_on_thread(void *kind) {
     double *x = malloc(sizeof *x);
-    if (x) *x = rate((int)(intptr_t)kind);
+    if (x) *x = rate((peak_kind)(intptr_t)kind);
     return x;
 }
 
-static double rate_of_all(int kind, int threads) {
+static double rate_of_all(peak_kind kind, int threads) {
     pthread_t others[64];
     if (!has(kind)) return 0;
     if (threads > 64) threads = 64;
@@ -75,10 +100,11 @@ static double rate_of_all(int kind, int threads) {
 }
 
 peaks measure_peaks(int threads) {
-    return (peaks){rate_of_all(0, threads), rate_of_all(1, threads), rate_of_all(2, threads)};
+    return (peaks){rate_of_all(PEAK_FMA512, threads), rate_of_all(PEAK_FMA256, threads),
+                   rate_of_all(PEAK_DOT, threads), rate_of_all(PEAK_TILES, threads)};
 }
 
-double peak_fma(bool wide) { return has(!wide) ? rate(!wide) : 0; }
+double peak_now(peak_kind kind) { return has(kind) ? rate(kind) : 0; }
 
 double read_bandwidth(size_t bytes) {
     uint64_t *p = aligned_alloc(64, bytes);
@@ -109,11 +135,13 @@ int bench_machine(output *to) {
         double value;
     } rows[] = {{"FP32 FMA, 512 bit", "GFLOP/s", p.fma512},
                 {"FP32 FMA, 256 bit", "GFLOP/s", p.fma256},
-                {"VDPBF16PS", "GFLOP/s", p.bf16dot},
+                {"VDPBF16PS", "GFLOP/s", p.dot},
+                {"TDPBF16PS (AMX)", "GFLOP/s", p.tiles},
                 {"read, 1 MiB", "GB/s", read_bandwidth((size_t)1 << 20)},
                 {"read, 8 MiB", "GB/s", read_bandwidth((size_t)8 << 20)},
                 {"read, 1 GiB", "GB/s", read_bandwidth((size_t)1 << 30)}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].value == 0) continue; /* no such instruction */
         fprintf(to->markdown, "| %s | %.0f %s |\n", rows[i].name, rows[i].value / 1e9,
                 rows[i].unit);
         fprintf(to->json, "{\"what\": \"%s\", \"per_second\": %.4g}\n", rows[i].name,

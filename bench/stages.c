@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "bench.h"
+#include "direct.h"
 #include "engine/tiers.h"
 
 enum { LANES = ES_NATIVE_LANES, TILES = 28 };
@@ -19,7 +20,7 @@ static float *floats(size_t n) {
 
 /* One convolution's products, F(6,3): weights stream as in a dense block, tiles lie in L2.  The
  * median of several shares, each against the peak measured just before. */
-static double multiply_share(const es_native_kernels *k, int in, int out, bool wide) {
+static double multiply_share(const es_native_kernels *k, int in, int out, peak_kind kind) {
     const int points = 64, chunks = in / LANES, blocks = (TILES + k->block - 1) / k->block;
     const size_t step = (size_t)k->block * LANES, chunk = step * (size_t)points;
     const size_t all = 8u << 20; /* bytes of weights, more than any L2 */
@@ -32,7 +33,7 @@ static double multiply_share(const es_native_kernels *k, int in, int out, bool w
     double shares[9];
     size_t at = 0;
     for (int round = 0; round < 9; round++) {
-        double peak = peak_fma(wide), t = seconds();
+        double peak = peak_now(kind), t = seconds();
         for (int panel = 0; panel < out / k->panel; panel++)
             for (int p = 0; p < points; p++) {
                 const float *up = u + at;
@@ -87,8 +88,76 @@ static double transform_time(const es_native_kernels *k, es_native_shape s, bool
     return median(times, 9);
 }
 
-int bench_stages(output *to) {
-    static const int convs[][2] = {{64, 32}, {96, 32}, {128, 32}, {160, 32}, {192, 64}, {64, 64}};
+/* One convolution's products in BF16, each block finished in the shadow of the next as in the
+ * engine; a row of a picture 384 wide, four times over.  The median of several shares. */
+static double direct_share(const es_direct_kernels *k, int in, int out, peak_kind kind) {
+    enum { WIDTH = 384, BLOCKS = WIDTH / ES_DIRECT_BLOCK, ROUNDS = 9 };
+    const int chunks = in / ES_DIRECT_LANES, planes = out / ES_DIRECT_LANES;
+    const size_t plane = (size_t)(WIDTH + 2) * ES_DIRECT_LANES * 3, weights = 9 * ES_DIRECT_PANEL;
+    uint16_t *x = (uint16_t *)floats(plane * (size_t)chunks / 2),
+             *w = (uint16_t *)floats(weights * (size_t)(chunks * planes) / 2),
+             *y = (uint16_t *)floats((size_t)WIDTH * ES_DIRECT_LANES / 2);
+    float *sums[2] = {floats(ES_DIRECT_SUMS), floats(ES_DIRECT_SUMS)}, bias[ES_DIRECT_LANES] = {0};
+    int32_t lines[WIDTH];
+    double shares[ROUNDS];
+    for (int i = 0; i < WIDTH; i++) lines[i] = i;
+    memset(x, 0,
+           plane * (size_t)chunks * sizeof *x); /* what random bits would be: NaN, denormals */
+    memset(w, 0, weights * (size_t)(chunks * planes) * sizeof *w);
+    k->begin();
+    for (int round = 0; round < ROUNDS; round++) {
+        k->end();
+        const double peak = peak_now(kind);
+        k->begin();
+        const double t = seconds();
+        for (int i = 0; i < 4 * planes * BLOCKS; i++) {
+            const int block = i % BLOCKS, p = i / BLOCKS % planes;
+            const size_t line = (size_t)(block * ES_DIRECT_BLOCK) * ES_DIRECT_LANES;
+            es_direct_product product = {.plane = plane,
+                                         .chunks = chunks,
+                                         .kh = 3,
+                                         .kw = 3,
+                                         .halves = 2,
+                                         .weights = w + weights * (size_t)(p * chunks)};
+            for (size_t r = 0; r < 3; r++) product.rows[r] = x + r * plane / 3 + line;
+            const es_direct_finish done = {.bias = bias,
+                                           .slope = 0.2f,
+                                           .out = y,
+                                           .lines = lines + (block + BLOCKS - 1) % BLOCKS *
+                                                                ES_DIRECT_BLOCK};
+            k->multiply(&product, sums[i % 2], i ? &done : NULL, sums[(i + 1) % 2]);
+        }
+        shares[round] =
+            2.0 * WIDTH * 4 * 9 * in * (planes * ES_DIRECT_LANES) / (seconds() - t) / peak;
+    }
+    k->end();
+    free(x), free(w), free(y), free(sums[0]), free(sums[1]);
+    return median(shares, ROUNDS);
+}
+
+static const int convs[][2] = {{64, 32}, {96, 32}, {128, 32}, {160, 32}, {192, 64}, {64, 64}};
+enum { CONVS = sizeof convs / sizeof *convs };
+
+static void print_shares(const char *tier, const double *shares, output *to) {
+    fprintf(to->markdown, "| %s |", tier);
+    fprintf(to->json, "{\"tier\": \"%s\", \"multiply\": [", tier);
+    for (int c = 0; c < CONVS; c++) {
+        fprintf(to->markdown, " %.0f %% |", 100 * shares[c]);
+        fprintf(to->json, "%s%.3f", c ? ", " : "", shares[c]);
+    }
+    fprintf(to->json, "], \"transform_ns\": [");
+}
+
+static void direct_stages(const es_direct_kernels *k, peak_kind kind, output *to) {
+    double shares[CONVS];
+    if (!es_direct_usable(k)) return;
+    for (int c = 0; c < CONVS; c++) shares[c] = direct_share(k, convs[c][0], convs[c][1], kind);
+    print_shares(k->tier, shares, to);
+    fprintf(to->markdown, " | | | | |\n");
+    fprintf(to->json, "]}\n");
+}
+
+static void native_stages(const es_native_kernels *k, output *to) {
     static const struct {
         es_native_shape s;
         bool in;
@@ -97,29 +166,31 @@ int bench_stages(output *to) {
                       {ES_NATIVE_F6_UP, true},
                       {ES_NATIVE_F4, true},
                       {ES_NATIVE_F4, false}};
+    const peak_kind kind = strcmp(k->name, "avx512") == 0 ? PEAK_FMA512 : PEAK_FMA256;
+    double shares[CONVS] = {0};
+    for (int c = 0; c < CONVS && peak_now(kind) > 0; c++)
+        shares[c] = multiply_share(k, convs[c][0], convs[c][1], kind);
+    print_shares(k->name, shares, to);
+    for (int t = 0; t < 5; t++) {
+        const double ns = transform_time(k, transforms[t].s, transforms[t].in);
+        fprintf(to->markdown, " %.0f |", ns);
+        fprintf(to->json, "%s%.1f", t ? ", " : "", ns);
+    }
+    fprintf(to->markdown, "\n");
+    fprintf(to->json, "]}\n");
+}
+
+int bench_stages(output *to) {
     for (int i = 0; i < esrgan_tier_count(); i++) {
         esrgan_tier tier = {.size = sizeof tier};
         const char *why;
         if (esrgan_tier_get(i, &tier, NULL) != ESRGAN_OK || !tier.usable) continue;
         const es_native_kernels *k = es_tier_kernels(tier.name, &why);
-        bool wide = k && strcmp(k->name, "avx512") == 0;
-        if (!k || strcmp(k->name, tier.name) != 0) continue;
-        fprintf(to->markdown, "| %s |", k->name);
-        fprintf(to->json, "{\"tier\": \"%s\", \"multiply\": [", k->name);
-        for (int c = 0; c < 6; c++) {
-            double share =
-                peak_fma(wide) > 0 ? multiply_share(k, convs[c][0], convs[c][1], wide) : 0;
-            fprintf(to->markdown, " %.0f %% |", 100 * share);
-            fprintf(to->json, "%s%.3f", c ? ", " : "", share);
-        }
-        fprintf(to->json, "], \"transform_ns\": [");
-        for (int t = 0; t < 5; t++) {
-            double ns = transform_time(k, transforms[t].s, transforms[t].in);
-            fprintf(to->markdown, " %.0f |", ns);
-            fprintf(to->json, "%s%.1f", t ? ", " : "", ns);
-        }
-        fprintf(to->markdown, "\n");
-        fprintf(to->json, "]}\n");
+        if (k && strcmp(k->name, tier.name) == 0) native_stages(k, to);
     }
+#if defined(__x86_64__)
+    direct_stages(&es_direct_avx512bf16, PEAK_DOT, to);
+    direct_stages(&es_direct_amx, PEAK_TILES, to);
+#endif
     return 0;
 }
