@@ -12,16 +12,13 @@
 double seconds(void);            /* of the wall */
 double median(double *x, int n); /* sorts */
 
-/* Peaks of this machine; 0 where there is no such instruction.  Operations a second of one core
- * while `threads` cores do the same. */
-typedef struct peaks {
-    double fma512, fma256, dot, tiles; /* FP32 by vector width; BF16: VDPBF16PS, TDPBF16PS */
-} peaks;
-
-peaks measure_peaks(int threads);
-
+/* What this machine does at most: FP32 by vector width; BF16 by VDPBF16PS and TDPBF16PS. */
 typedef enum peak_kind { PEAK_FMA512, PEAK_FMA256, PEAK_DOT, PEAK_TILES } peak_kind;
-double peak_now(peak_kind kind);     /* of one core, now: 10 ms */
+
+/* Operations a second of one core, now, while `threads` cores do the same; 0 where there is no such
+ * instruction.  Takes a few milliseconds, so that whatever is measured can have its own. */
+double peak_of(peak_kind kind, int threads);
+double peak_fma(bool narrow, int threads); /* the widest there is, or of 256 bits */
 double read_bandwidth(size_t bytes); /* bytes a second of one core over a buffer of this size */
 
 /*
@@ -60,11 +57,11 @@ typedef struct setting {
 void print_size(FILE *to, int height, int width); /* "128²", "1280×720" */
 
 typedef struct outcome {
-    double median, spread,
-        ratio;       /* seconds; (worst - best) / median; direct roofline's time / median */
-    double first;    /* seconds of the first run */
-    uint64_t memory; /* most bytes that the session held at once */
-    float *result;   /* free() */
+    double median, spread; /* seconds; (worst - best) / median */
+    double ratio;          /* direct roofline's time / a run's, the median; peaks before each run */
+    double first;          /* seconds of the first run */
+    uint64_t memory;       /* most bytes that the session held at once */
+    float *result;         /* free() */
     size_t count;
     char tier[32];
 } outcome;
@@ -72,7 +69,7 @@ typedef struct outcome {
 /* Seconds that plain convolution takes on as many cores at nothing but FMA, each at `peak`. */
 double direct_time(const esrgan_model *model, int height, int width, int threads, double peak);
 
-bool measure(const esrgan_model *model, const setting *s, int repeats, const peaks *p, outcome *o);
+bool measure(const esrgan_model *model, const setting *s, int repeats, outcome *o);
 
 /* What the network makes of make_picture in double, layer by layer; free() */
 float *exact_result(const esrgan_model *model, int height, int width);
@@ -92,7 +89,7 @@ int bench_peers(const net_shape *shape, int size, const char *folder, output *to
 
 /* Rows of the table of networks, those that the plan lists under this name. */
 int bench_networks(const char *part, output *to);
-int bench_quick(const peaks *p);
+int bench_quick(void);
 
 /* The points as a picture. */
 void plot(FILE *points, FILE *svg);

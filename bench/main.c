@@ -184,10 +184,7 @@ int main(int argc, char **argv) {
         return write_checkpoint(shape_named(argv[2]), argv[3]) ? 0 : 2;
     if (argc == 4 && strcmp(what, "onnx") == 0) return to_onnx(argv[2], argv[3]);
     if (argc == 9 && strcmp(what, "peer") == 0) return peer_ourselves(argv + 2);
-    if (argc == 2 && strcmp(what, "quick") == 0) {
-        peaks p = measure_peaks(2);
-        return bench_quick(&p);
-    }
+    if (argc == 2 && strcmp(what, "quick") == 0) return bench_quick();
     fprintf(stderr, "usage: bench quick | parts | part FOLDER PART | report FOLDER | "
                     "model x4plus|x2plus|anime_6B FILE | onnx MODEL FILE\n");
     return 2;

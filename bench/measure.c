@@ -99,7 +99,7 @@ static void counted_release(void *context, void *pointer, size_t size) {
 
 /* ---- Runs ------------------------------------------------------------------------------------- */
 
-bool measure(const esrgan_model *model, const setting *s, int repeats, const peaks *p, outcome *o) {
+bool measure(const esrgan_model *model, const setting *s, int repeats, outcome *o) {
     ledger held = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const esrgan_allocator allocator = {counted_alloc, counted_release, &held};
     esrgan_session_options options;
@@ -124,24 +124,24 @@ bool measure(const esrgan_model *model, const setting *s, int repeats, const pea
                (size_t)s->width;
     o->result = malloc(o->count * sizeof *o->result);
     if (!o->result) abort();
-    double times[64];
+    const bool narrow = strcmp(o->tier, "avx2") == 0 || strcmp(o->tier, "scalar") == 0;
+    double times[64], ratios[64];
     bool fine = true;
     for (int i = -1; i < repeats && fine; i++) { /* the first only warms up */
-        double t = seconds();
+        const int at = i < 0 ? 0 : i;
+        const double peak = peak_fma(narrow, s->threads), t = seconds();
         fine = esrgan_forward(session, 1, s->height, s->width, in, o->result, &error) == ESRGAN_OK;
-        if (i < 0)
-            o->first = seconds() - t;
-        else
-            times[i] = seconds() - t;
+        times[at] = seconds() - t;
+        ratios[at] = direct_time(model, s->height, s->width, s->threads, peak) / times[at];
+        if (i < 0) o->first = times[0];
     }
     if (!fine) fprintf(stderr, "bench: %s\n", error.message);
     esrgan_session_free(session);
     free(in);
-    o->median = repeats > 0 ? median(times, repeats) : o->first;
-    o->spread = repeats > 0 ? (times[repeats - 1] - times[0]) / o->median : 0;
-    bool narrow = strcmp(o->tier, "avx2") == 0 || p->fma512 == 0;
-    o->ratio = direct_time(model, s->height, s->width, s->threads, narrow ? p->fma256 : p->fma512) /
-               o->median;
+    const int counted = repeats > 0 ? repeats : 1;
+    o->median = median(times, counted);
+    o->spread = (times[counted - 1] - times[0]) / o->median;
+    o->ratio = median(ratios, counted);
     o->memory = held.peak;
     return fine;
 }

@@ -13,24 +13,24 @@ static const char *const precision_names[] = {"fp32", "fp16", "bf16"};
 static double least(esrgan_precision precision) { return precision == ESRGAN_FP32 ? 100 : 35; }
 
 /* Decibels of a setting's answer to a small picture; -INFINITY where it cannot run. */
-static double checked(const esrgan_model *model, setting s, const peaks *p, const float *truth) {
+static double checked(const esrgan_model *model, setting s, const float *truth) {
     outcome o;
     s.height = s.width = CHECKED;
-    const bool fine = measure(model, &s, 0, p, &o);
+    const bool fine = measure(model, &s, 0, &o);
     const double db = fine ? decibels(truth, o.result, o.count) : -INFINITY;
     free(o.result);
     return db;
 }
 
-int bench_quick(const peaks *p) {
+int bench_quick(void) {
     esrgan_model *model = make_model(&shapes[0]);
     float *truth = exact_result(model, CHECKED, CHECKED);
     int wrong = 0;
     for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision += ESRGAN_BF16) {
         const setting s = {ESRGAN_AUTO, NULL, (esrgan_precision)precision, 2, 128, 128};
-        const double db = checked(model, s, p, truth);
+        const double db = checked(model, s, truth);
         outcome o;
-        if (!measure(model, &s, 5, p, &o)) return 2;
+        if (!measure(model, &s, 5, &o)) return 2;
         printf("%s 128x128 %-10s %.3f s, %.2f times the direct FP32 roofline, %.1f dB from "
                "float64%s\n",
                precision == ESRGAN_FP32 ? "FP32" : "BF16", o.tier, o.median, o.ratio, db,
@@ -109,7 +109,6 @@ static const struct {
 };
 
 int bench_networks(const char *part, output *to) {
-    const peaks p = measure_peaks(2);
     esrgan_model *model = NULL;
     float *truth = NULL;
     int status = 0;
@@ -127,14 +126,14 @@ int bench_networks(const char *part, output *to) {
                            plan[i].threads,
                            plan[i].height,
                            plan[i].width};
-        const double db = checked(model, s, &p, truth);
+        const double db = checked(model, s, truth);
         outcome o;
         if (db == -INFINITY) continue; /* a tier that this CPU lacks */
         if (!(db >= least(s.precision))) {
             fprintf(stderr, "bench: %s, %s: %.1f dB from float64, not timed\n", shape->name,
                     precision_names[s.precision], db);
             status = 1;
-        } else if (measure(model, &s, plan[i].repeats, &p, &o)) {
+        } else if (measure(model, &s, plan[i].repeats, &o)) {
             print_row(shape, &s, &o, db, to);
             free(o.result);
         } else {

@@ -135,7 +135,7 @@ typedef struct part {
     child child;
     int status; /* 0, ABSENT, 1 where the output is wrong, 2 where it failed */
     char version[32];
-    double load, memory, db, run[ROUNDS];
+    double load, memory, db, run[ROUNDS], ratio[ROUNDS];
     int runs;
 } part;
 
@@ -185,7 +185,7 @@ typedef struct contest {
     char model[4096], in[4096], out[4096];
     float *ours, *theirs;
     size_t count;
-    double direct; /* seconds at the direct roofline */
+    double direct; /* floating-point operations of the plain convolutions */
 } contest;
 
 /* Starts an engine and compares its first output with ours. */
@@ -214,7 +214,7 @@ static void make_ready(contest *t, part *p) {
 }
 
 /* Rounds of one run each, as many as go into the time. */
-static void take_turns(part *all, double budget) {
+static void take_turns(const contest *t, part *all, double budget) {
     const double began = seconds();
     for (int round = 0; round < ROUNDS; round++) {
         const double so_far = seconds() - began;
@@ -222,16 +222,18 @@ static void take_turns(part *all, double budget) {
         for (int i = 0; i < ENGINES; i++) {
             if (all[i].status) continue;
             usleep(100000); /* the threads of the one before have gone to sleep */
+            const double direct = t->direct / (THREADS * peak_fma(false, THREADS));
             fputs("run\n", all[i].child.to);
             fflush(all[i].child.to);
             if (!listen(&all[i])) all[i].status = 2;
+            all[i].ratio[round] = direct / all[i].run[round];
         }
     }
 }
 
 static void report(const contest *t, part *p, double against_ours, output *to) {
     const double mid = median(p->run, p->runs), spread = (p->run[p->runs - 1] - p->run[0]) / mid,
-                 ratio = t->direct / mid;
+                 ratio = median(p->ratio, p->runs);
     fprintf(to->markdown, "| %s | %d² | %s %s | %.3f | %.0f %% | %.2f | %.2f | %.0f | %.3f |",
             t->shape->name, t->size, p->engine->name, p->version, mid, 100 * spread, ratio,
             against_ours, p->memory / 1e6, p->load);
@@ -266,8 +268,7 @@ static contest prepare(const net_shape *shape, int size, const char *folder) {
     if (esrgan_model_get_info(model, &info, NULL) != ESRGAN_OK) abort();
     snprintf(path, sizeof path, "%s.onnx", t.model);
     if (!write_onnx(model, path)) exit(2);
-    const peaks p = measure_peaks(THREADS);
-    t.direct = direct_time(model, size, size, THREADS, p.fma512 > 0 ? p.fma512 : p.fma256);
+    t.direct = direct_time(model, size, size, 1, 1);
     esrgan_model_free(model);
     const size_t pixels = (size_t)size * (size_t)size;
     float *in = make_picture(info.in_channels, size, size);
@@ -290,7 +291,7 @@ int bench_peers(const net_shape *shape, int size, const char *folder, output *to
         all[i].engine = &engines[i];
         make_ready(&t, &all[i]);
     }
-    take_turns(all, 50);
+    take_turns(&t, all, 50);
     for (int i = 0; i < ENGINES; i++) {
         finish(&all[i]);
         for (int k = 0; k < all[i].runs && k < all[0].runs; k++)

@@ -33,7 +33,7 @@ static double multiply_share(const es_native_kernels *k, int in, int out, peak_k
     double shares[9];
     size_t at = 0;
     for (int round = 0; round < 9; round++) {
-        double peak = peak_now(kind), t = seconds();
+        double peak = peak_of(kind, 1), t = seconds();
         for (int panel = 0; panel < out / k->panel; panel++)
             for (int p = 0; p < points; p++) {
                 const float *up = u + at;
@@ -107,7 +107,7 @@ static double direct_share(const es_direct_kernels *k, int in, int out, peak_kin
     k->begin();
     for (int round = 0; round < ROUNDS; round++) {
         k->end();
-        const double peak = peak_now(kind);
+        const double peak = peak_of(kind, 1);
         k->begin();
         const double t = seconds();
         for (int i = 0; i < 4 * planes * BLOCKS; i++) {
@@ -168,7 +168,7 @@ static void native_stages(const es_native_kernels *k, output *to) {
                       {ES_NATIVE_F4, false}};
     const peak_kind kind = strcmp(k->name, "avx512") == 0 ? PEAK_FMA512 : PEAK_FMA256;
     double shares[CONVS] = {0};
-    for (int c = 0; c < CONVS && peak_now(kind) > 0; c++)
+    for (int c = 0; c < CONVS && peak_of(kind, 1) > 0; c++)
         shares[c] = multiply_share(k, convs[c][0], convs[c][1], kind);
     print_shares(k->name, shares, to);
     for (int t = 0; t < 5; t++) {
