@@ -16,6 +16,7 @@
 #include "base/threads.h"
 #include "esrgan.h"
 #include "support/model.h"
+#include "support/slow.h"
 
 static const esrgan_backend backends[] = {ESRGAN_REFERENCE, ESRGAN_OPENBLAS, ESRGAN_NATIVE};
 static const char *const names[] = {"auto", "reference", "openblas", "native"};
@@ -86,6 +87,7 @@ static void threads_make_no_difference(void **state) {
     static const int threads[] = {2, 3, 7};
     esrgan_model *models[] = {model_x4(), model_x2plus()};
     int compared[4] = {0};
+    unsigned entry = 0;
     for (size_t m = 0; m < 2; m++)
         for (size_t i = 0; i < 4; i++) {
             if (m == 1 && i == 0) continue; /* not a multiple of 2 */
@@ -93,6 +95,7 @@ static void threads_make_no_difference(void **state) {
             float *in = noise(count_in(models[m], s), 5);
             for (size_t b = 0; b < 3; b++)
                 for (int p = ESRGAN_FP32; p <= ESRGAN_FP64; p++) {
+                    if (left_out(&entry)) continue;
                     esrgan_session_options o = options_of(backends[b], (esrgan_precision)p, 1);
                     float *one = result(models[m], &o, s, in);
                     for (size_t t = 0; one && t < 3; t++) {
@@ -106,8 +109,9 @@ static void threads_make_no_difference(void **state) {
                 }
             free(in);
         }
-    assert_int_equal(compared[ESRGAN_REFERENCE], 4 * 3 * 7);
-    assert_int_equal(compared[ESRGAN_OPENBLAS], 3 * 3 * 7);
+    assert_true(compared[ESRGAN_REFERENCE] >= (share() > 1 ? 1 : 4 * 3 * 7));
+    assert_true(compared[ESRGAN_OPENBLAS] >= (share() > 1 ? 1 : 3 * 3 * 7));
+    assert_true(compared[ESRGAN_NATIVE] > 0);
     esrgan_model_free(models[0]);
     esrgan_model_free(models[1]);
 }
@@ -346,7 +350,7 @@ static int watching(void *context, double done) {
 
 static void progress_grows_from_0_to_1(void **state) {
     (void)state;
-    esrgan_model *model = model_x4();
+    esrgan_model *model = share() > 1 ? model_grey() : model_x4();
     const shape s = {2, 40, 40};
     float *in = noise(count_in(model, s), 3), *out = malloc(count_out(model, s) * sizeof *out);
     for (size_t b = 0; b < 3; b++) {
@@ -369,8 +373,9 @@ static void progress_grows_from_0_to_1(void **state) {
 
 static void cancelling_leaves_the_session_usable(void **state) {
     (void)state;
-    esrgan_model *model = model_x4();
+    esrgan_model *model = share() > 1 ? model_grey() : model_x4();
     const shape s = {1, 40, 40};
+    const double step = share() > 1 ? 0.5 : 0.25;
     const size_t bytes = count_out(model, s) * sizeof(float);
     float *in = noise(count_in(model, s), 3), *out = malloc(bytes);
     for (size_t b = 0; b < 3; b++) {
@@ -385,7 +390,7 @@ static void cancelling_leaves_the_session_usable(void **state) {
         o.allocator = &l.allocator;
         esrgan_session *session = session_with(model, &o);
         const int64_t idle = l.now;
-        for (double stop = 0; stop <= 1; stop += 0.25) {
+        for (double stop = 0; stop <= 1; stop += step) {
             esrgan_error error = {ESRGAN_OK, ""};
             w.last = -1;
             w.stop_at = stop;
@@ -414,12 +419,14 @@ static void estimates_are_what_is_used(void **state) {
     static const shape shapes[] = {{1, 2, 2}, {1, 16, 16}, {1, 48, 48}, {2, 12, 62}, {1, 4, 500}};
     esrgan_model *models[] = {model_x4(), model_x2plus(), model_grey()};
     int checked = 0;
+    unsigned entry = 0;
     for (size_t m = 0; m < 3; m++)
         for (size_t i = 0; i < 5; i++)
             for (size_t b = 0; b < 3; b++)
                 for (int p = ESRGAN_FP32; p <= ESRGAN_FP64; p++)
                     for (int threads = 1; threads <= 3; threads += 2) {
                         if (p != ESRGAN_FP32 && i > 2) continue; /* slow */
+                        if (left_out(&entry)) continue;
                         ledger l;
                         ledger_init(&l);
                         esrgan_session_options o =
@@ -449,7 +456,7 @@ static void estimates_are_what_is_used(void **state) {
                         esrgan_session_free(session);
                         assert_int_equal(l.now, 0);
                     }
-    assert_true(checked >= 3 * 2 * (5 * 2 + 3 * 5));
+    assert_true(checked >= 3 * 2 * (5 * 2 + 3 * 5) / (int)share());
     for (size_t m = 0; m < 3; m++) esrgan_model_free(models[m]);
 }
 
@@ -501,7 +508,7 @@ static void every_allocation_may_fail(void **state) {
             o.keep_weights = p % 2;
             o.trace_filter = "*.conv1.pre";
             bool done = false;
-            for (int64_t fail = 0; !done; fail++) {
+            for (int64_t fail = 0; !done; fail += share()) {
                 assert_true(fail < 10000);
                 l.fail_at = fail;
                 l.calls = 0;

@@ -22,11 +22,14 @@ static inline double slow(void) {
 #endif
 }
 
-/* Long tables are gone through in steps of this: 1, or ESRGAN_TEST_SHARE where a sanitizer makes the
- * whole of them too slow for every run. */
+/* Long tables are gone through in steps of this: 1, or ESRGAN_TEST_SHARE where a sanitizer or an
+ * emulator makes the whole of them too slow for every run. */
 static inline unsigned share(void) {
     const char *step = getenv("ESRGAN_TEST_SHARE");
     return step != NULL && atoi(step) > 1 ? (unsigned)atoi(step) : 1;
 }
+
+/* Whether such a table's entry is left out this time; `entry` counts through all of them. */
+static inline int left_out(unsigned *entry) { return (*entry)++ % share() != 0; }
 
 #endif
