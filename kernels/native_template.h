@@ -6,8 +6,15 @@
  *   vf_fma(a, b, c)              a * b + c, rounded once where the set can
  *   vf_lrelu(x, slope)           x < 0 ? x * slope : x
  *   vf_load_f16 vf_store_f16 vf_load_bf16 vf_store_bf16    of 16-bit elements
+ *   vf_accumulate(sum, a, b)     sum = a * b + sum
  *   BLOCK, PANEL                 the register block: tiles x channels
  *   KERNELS                      the name of the table
+ *
+ * and, where a product takes one lane of a vector (VL is 4 then),
+ *
+ *   HELD                         vectors of weights held at once; else all of the panel
+ *   VF_FOUR, vf_four(p)          four channels of a tile
+ *   vf_one(four, c)              channel c of them, as vf_accumulate_one(sum, one, c, w) takes it
  *
  * Everything is inlined with constant arguments; the functions at the end are what comes of it.
  */
@@ -21,6 +28,14 @@
 #define ES_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define ES_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+#ifndef HELD
+#define HELD                              (PANEL / VL)
+#define VF_FOUR                           const float *
+#define vf_four(p)                        (p)
+#define vf_one(four, c)                   vf_set1((four)[c])
+#define vf_accumulate_one(sum, one, c, w) vf_accumulate(sum, one, w)
 #endif
 
 ES_INLINE VF load(es_native_format format, const char *p) {
@@ -187,16 +202,23 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         const float *near =
             later < 0 ? v[chunk + ES_AHEAD] + offset : ahead->v[later] + ahead->offset;
         for (; x != end; x += 4, u += 4 * width) {
+            VF_FOUR four[BLOCK];
+            ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
-                VF w[PANEL / VL];
                 __builtin_prefetch(ask, 0, 3);
                 ask += ask_step;
                 __builtin_prefetch(near, 0, 3);
                 near += ES_NATIVE_LANES;
-                ES_UNROLL for (int o = 0; o < vectors; o++) w[o] = vf_load(u + c * width + o * VL);
-                ES_UNROLL for (int t = 0; t < tiles; t++) {
-                    VF a = vf_set1(x[t * ES_NATIVE_LANES + c]);
-                    ES_UNROLL for (int o = 0; o < vectors; o++) vf_accumulate(sum[t][o], a, w[o]);
+                ES_UNROLL for (int first = 0; first < vectors; first += HELD) {
+                    const int some = vectors - first < HELD ? vectors - first : HELD;
+                    VF w[HELD];
+                    ES_UNROLL for (int o = 0; o < some; o++) w[o] =
+                        vf_load(u + c * width + (first + o) * VL);
+                    ES_UNROLL for (int t = 0; t < tiles; t++) {
+                        VF a = vf_one(four[t], c);
+                        ES_UNROLL for (int o = 0; o < some; o++)
+                            vf_accumulate_one(sum[t][first + o], a, c, w[o]);
+                    }
                 }
             }
         }
