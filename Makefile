@@ -91,7 +91,6 @@ ISA_avx512     = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefe
 ISA_avx512bf16 = $(ISA_avx512) -mavx512bf16
 ISA_amx        = $(ISA_avx512bf16) -mamx-tile -mamx-bf16
 ISA_neon       =
-ISA_neonfp16   = -march=armv8.2-a+fp16
 ISA_neonbf16   = -march=armv8.2-a+bf16
 isa_of         = $(ISA_$(firstword $(subst _, ,$(notdir $(1)))))
 

@@ -22,6 +22,22 @@ int es_direct_worthwhile(const es_direct_kernels *kernels) {
            (es_cpu_flags() & ES_CPU_AMD) != 0;
 }
 
+#elif defined(__aarch64__)
+#include "arm/cpu.h"
+
+const es_direct_kernels *const es_direct_tiers[] = {&es_direct_neonbf16, &es_direct_scalar, NULL};
+
+int es_direct_usable(const es_direct_kernels *kernels) {
+    return kernels == &es_direct_scalar || (es_cpu_flags() & ES_CPU_BF16) != 0;
+}
+
+/* BFMMLA multiplies two to four times as fast as FMLA, by core.  Winograd in FP32 saves more than
+ * the first and about as much as the second; nothing is measured yet that would tell cores apart. */
+int es_direct_worthwhile(const es_direct_kernels *kernels) {
+    (void)kernels;
+    return 0;
+}
+
 #else
 
 const es_direct_kernels *const es_direct_tiers[] = {&es_direct_scalar, NULL};

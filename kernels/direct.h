@@ -91,6 +91,7 @@ extern const es_direct_kernels *const es_direct_tiers[];
 int es_direct_usable(const es_direct_kernels *kernels);
 int es_direct_worthwhile(const es_direct_kernels *kernels);
 
-extern const es_direct_kernels es_direct_scalar, es_direct_avx512bf16, es_direct_amx;
+extern const es_direct_kernels es_direct_scalar, es_direct_avx512bf16, es_direct_amx,
+    es_direct_neonbf16;
 
 #endif

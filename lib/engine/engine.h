@@ -74,7 +74,7 @@ extern const es_engine es_engine_reference, es_engine_openblas, es_engine_native
 void es_openblas_prepare(void);
 
 /* Not a backend of its own: what native uses for BF16 where direct convolution on matrix
- * instructions is the fastest (tiers "amx", "avx512bf16"). */
+ * instructions is the fastest (tiers "amx", "avx512bf16", "neonbf16"). */
 extern const es_engine es_engine_direct;
 
 /* Reports progress within the run (0..1), from member 0 only; ESRGAN_E_CANCELLED where the caller

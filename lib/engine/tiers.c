@@ -6,6 +6,8 @@
 #include "direct.h"
 #if defined(__x86_64__) || defined(__i386__)
 #include "x86/cpu.h"
+#elif defined(__aarch64__)
+#include "arm/cpu.h"
 #endif
 
 /* Best first. */
@@ -30,15 +32,23 @@ static const tier tiers[] = {
     {"avx2", &es_native_avx2, NULL, ES_CPU_TIER_AVX2,
      "The CPU lacks AVX2, FMA or F16C or the operating system does not save their registers."},
 #elif defined(__aarch64__)
+    {"neonbf16", NULL, &es_direct_neonbf16, ES_CPU_BF16, "The CPU lacks BFMMLA (FEAT_BF16)."},
     {"neon", &es_native_neon, NULL, 0, ""},
 #endif
     {"scalar", &es_native_scalar, NULL, 0, ""},
 };
 
+/* Why a direct tier that can be used is not. */
+#if defined(__aarch64__)
+#define UNCHOSEN "Multiplies bfloat16 directly; whether faster depends on the core: try --isa."
+#else
+#define UNCHOSEN "Multiplies bfloat16 directly; another tier is faster here."
+#endif
+
 enum { TIERS = sizeof tiers / sizeof *tiers };
 
 static unsigned flags(void) {
-#if defined(__x86_64__) || defined(__i386__)
+#if defined(__x86_64__) || defined(__i386__) || defined(__aarch64__)
     return es_cpu_flags();
 #else
     return 0;
@@ -98,7 +108,7 @@ esrgan_status esrgan_tier_get(int index, esrgan_tier *out, esrgan_error *error) 
         out->why = t->missing;
     else if (t->direct)
         out->why = out->chosen_bf16 ? "Multiplies bfloat16 directly, faster than Winograd in FP32."
-                                    : "Multiplies bfloat16 directly; another tier is faster here.";
+                                    : UNCHOSEN;
     else
         out->why = out->chosen_fp32 ? "The widest vectors that this CPU has kernels for."
                                     : "A tier with wider vectors is usable.";
