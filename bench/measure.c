@@ -118,7 +118,8 @@ bool measure(const esrgan_model *model, const setting *s, int repeats, outcome *
         return false;
     esrgan_session_info about = {.size = sizeof about};
     if (esrgan_session_get_info(session, &about, NULL) == ESRGAN_OK)
-        snprintf(o->tier, sizeof o->tier, "%s", about.tier);
+        snprintf(o->tier, sizeof o->tier, "%s",
+                 s->backend == ESRGAN_OPENBLAS ? about.backend : about.tier);
     float *in = make_picture(info.in_channels, s->height, s->width);
     o->count = (size_t)(info.out_channels * info.scale * info.scale) * (size_t)s->height *
                (size_t)s->width;
