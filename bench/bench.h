@@ -57,6 +57,7 @@ typedef struct setting {
 void print_size(FILE *to, int height, int width); /* "128²", "1280×720" */
 
 typedef struct outcome {
+    int runs;              /* counted */
     double median, spread; /* seconds; (worst - best) / median */
     double ratio;          /* direct roofline's time / a run's, the median; peaks before each run */
     double first;          /* seconds of the first run */

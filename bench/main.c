@@ -25,7 +25,7 @@ static int compare(const void *a, const void *b) {
 
 double median(double *x, int n) {
     qsort(x, (size_t)n, sizeof *x, compare);
-    return x[n / 2];
+    return (x[n / 2] + x[(n - 1) / 2]) / 2;
 }
 
 static FILE *open_in(const char *folder, const char *name, const char *ending, const char *mode) {
@@ -80,13 +80,15 @@ static const struct {
      "| tier | 64→32 | 96→32 | 128→32 | 160→32 | 192→64 | 64→64 | in F6 | out F6 | in F6 x2 "
      "| in F4 | out F4 |\n"
      "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"},
-    {"networks", "### Whole networks\n\n| network | size | tier | precision | threads | median s | "
-                 "spread | × direct roofline | MB | KB a pixel | dB from float64 |\n"
-                 "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"},
+    {"networks",
+     "### Whole networks\n\n| network | size | tier | precision | threads | runs | median s | "
+     "spread | × direct roofline | MB | KB a pixel | dB from float64 |\n"
+     "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"},
     {"peers",
-     "### Other engines, FP32, two threads\n\n| network | size | engine | median s | spread | "
+     "### Other engines, FP32, two threads\n\n| network | size | engine | runs | median s | spread "
+     "| "
      "× direct roofline | × libesrgan's time | peak MB of the process | opening s | dB from "
-     "libesrgan |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"},
+     "libesrgan |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"},
 };
 
 static const struct {

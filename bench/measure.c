@@ -139,7 +139,7 @@ bool measure(const esrgan_model *model, const setting *s, int repeats, outcome *
     if (!fine) fprintf(stderr, "bench: %s\n", error.message);
     esrgan_session_free(session);
     free(in);
-    const int counted = repeats > 0 ? repeats : 1;
+    const int counted = o->runs = repeats > 0 ? repeats : 1;
     o->median = median(times, counted);
     o->spread = (times[counted - 1] - times[0]) / o->median;
     o->ratio = median(ratios, counted);

@@ -58,15 +58,18 @@ static void print_row(const net_shape *shape, const setting *s, const outcome *o
     const char *precision = precision_names[s->precision];
     fprintf(to->markdown, "| %s | ", shape->name);
     print_size(to->markdown, s->height, s->width);
-    fprintf(to->markdown, " | %s | %s | %d | %.3f | %.0f %% | %.2f | %.0f | %.2f | %.1f |\n",
-            o->tier, precision, s->threads, o->median, 100 * o->spread, o->ratio,
-            (double)o->memory / 1e6, (double)o->memory / pixels / 1e3, db);
+    fprintf(to->markdown, " | %s | %s | %d | %d | %.3f | ", o->tier, precision, s->threads, o->runs,
+            o->median);
+    if (o->runs > 1) fprintf(to->markdown, "%.0f %%", 100 * o->spread);
+    fprintf(to->markdown, " | %.2f | %.0f | %.2f | %.1f |\n", o->ratio, (double)o->memory / 1e6,
+            (double)o->memory / pixels / 1e3, db);
     fprintf(to->json,
             "{\"network\": \"%s\", \"height\": %d, \"width\": %d, \"tier\": \"%s\", \"precision\": "
-            "\"%s\", \"threads\": %d, \"median_s\": %.5f, \"spread\": %.3f, \"first_s\": %.5f, "
+            "\"%s\", \"threads\": %d, \"runs\": %d, \"median_s\": %.5f, \"spread\": %.3f, "
+            "\"first_s\": %.5f, "
             "\"roofline\": %.3f, \"memory\": %llu, \"db\": %.1f}\n",
-            shape->name, s->height, s->width, o->tier, precision, s->threads, o->median, o->spread,
-            o->first, o->ratio, (unsigned long long)o->memory, db);
+            shape->name, s->height, s->width, o->tier, precision, s->threads, o->runs, o->median,
+            o->spread, o->first, o->ratio, (unsigned long long)o->memory, db);
     if (shape == shapes && s->threads > 1)
         fprintf(to->points, "%s %s\t%.1f\t%.5f\t%.4f\n", o->tier, precision, sqrt(pixels),
                 o->median, o->ratio);

@@ -234,8 +234,8 @@ static void take_turns(const contest *t, part *all, double budget) {
 static void report(const contest *t, part *p, double against_ours, output *to) {
     const double mid = median(p->run, p->runs), spread = (p->run[p->runs - 1] - p->run[0]) / mid,
                  ratio = median(p->ratio, p->runs);
-    fprintf(to->markdown, "| %s | %d² | %s %s | %.3f | %.0f %% | %.2f | %.2f | %.0f | %.3f |",
-            t->shape->name, t->size, p->engine->name, p->version, mid, 100 * spread, ratio,
+    fprintf(to->markdown, "| %s | %d² | %s %s | %d | %.3f | %.0f %% | %.2f | %.2f | %.0f | %.3f |",
+            t->shape->name, t->size, p->engine->name, p->version, p->runs, mid, 100 * spread, ratio,
             against_ours, p->memory / 1e6, p->load);
     fprintf(to->json,
             "{\"network\": \"%s\", \"size\": %d, \"engine\": \"%s\", \"version\": \"%s\", "
