@@ -34,8 +34,8 @@ endif
 
 PKG_CONFIG ?= pkg-config
 BLAS_CFLAGS := $(shell $(PKG_CONFIG) --cflags openblas 2>/dev/null)
-BLAS_LIBS   := $(shell $(PKG_CONFIG) --libs openblas 2>/dev/null || echo -lopenblas)
-LIBS         = $(BLAS_LIBS) -lz -lm -lpthread
+BLAS_SONAME ?= libopenblas.so.0# loaded when it is needed, see lib/engine/openblas.c
+LIBS         = -lz -lm -lpthread -ldl
 CMD_LIBS     = -lpng -ljpeg -lwebp -lwebpmux -lwebpdemux -ltiff
 
 CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude -Ilib -Ikernels $(BLAS_CFLAGS) $(CPPFLAGS)
@@ -98,6 +98,7 @@ isa_of         = $(ISA_$(firstword $(subst _, ,$(notdir $(1)))))
 $(OBJ)/kernels/scalar/%.o $(OBJ)/kernels/openblas/%.o: ISAFLAGS = $(if $(SANITIZE),,-O3 -fno-trapping-math)
 $(OBJ)/kernels/x86/%.o $(OBJ)/kernels/arm/%.o: ISAFLAGS = $(call isa_of,$*)
 $(OBJ)/lib/%.o $(OBJ)/kernels/%.o: BUILDING = -DESRGAN_BUILDING
+$(OBJ)/lib/engine/openblas.o: CPPFLAGS_ALL += -DES_OPENBLAS='"$(BLAS_SONAME)"'
 $(OBJ)/examples/%.o: CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude $(CPPFLAGS)
 
 $(OBJ)/%.o: %.c

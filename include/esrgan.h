@@ -18,9 +18,10 @@
  *    once.  An esrgan_session belongs to one thread at a time.  Functions without a handle may be
  *    called from any thread.
  *  - The library never prints, never exits, and never changes global state of the process but
- *    for two things: the openblas backend and esrgan_layer_compute set OpenBLAS to one thread, and
- *    on x86 CPUs with AMX tiles a BF16 session or esrgan_tier_get asks Linux to let the process use
- *    them, after which sigaltstack wants stacks of at least getauxval(AT_MINSIGSTKSZ) bytes.
+ *    for two things: the openblas backend and esrgan_layer_compute load OpenBLAS and set it to one
+ *    thread (without it they fail with ESRGAN_E_UNSUPPORTED), and on x86 CPUs with AMX tiles a BF16
+ *    session or esrgan_tier_get asks Linux to let the process use them, after which sigaltstack
+ *    wants stacks of at least getauxval(AT_MINSIGSTKSZ) bytes.
  *  - Tensors are NCHW, contiguous, float32.  Pictures are interleaved rows, 8 or 16 bits a sample.
  */
 #ifndef ESRGAN_H

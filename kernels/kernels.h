@@ -64,9 +64,10 @@ void es_kernels_scalar(es_kernels *table, bool wide);
 /* Replaces the convolution by one that works through sgemm (not for a wide table). */
 void es_kernels_openblas(es_kernels *table);
 
-/* Sets OpenBLAS to one thread, for the whole process.  To be called once before its kernels are
- * used, and not while another thread is inside OpenBLAS. */
-void es_openblas_single_thread(void);
+/* Looks up what is used of OpenBLAS and sets it to one thread, for the whole process.  `find` gives
+ * the address of a function, or NULL.  To be called once before OpenBLAS' kernels are used, and not
+ * while another thread is inside OpenBLAS.  Returns NULL or the name of a function that is missing. */
+const char *es_openblas_bind(void *(*find)(void *library, const char *name), void *library);
 
 /* The name of the core OpenBLAS has chosen its kernels for. */
 const char *es_openblas_core(void);

@@ -97,6 +97,8 @@ static esrgan_status compute_conv(const esrgan_model *model, int index, const es
                         .height = height,
                         .width = width};
     conv_memory m;
+    const char *why = es_openblas_load();
+    if (why) return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s: %s", op->name, why);
     if (!conv_alloc(&m, &model->allocator, op, es_conv_f64_scratch(&conv)))
         return es_fail(error, ESRGAN_E_MEMORY, "%s: no memory for recomputing the layer", op->name);
     int plane = 0;
@@ -107,7 +109,6 @@ static esrgan_status compute_conv(const esrgan_model *model, int index, const es
     conv.bias = m.bias;
     conv.planes = m.planes;
     esrgan_status status = esrgan_layer_weights(model, index, m.weight, m.bias, error);
-    es_openblas_prepare();
     if (!status && output) {
         conv.out = output;
         es_conv_f64_run(&conv, m.scratch);

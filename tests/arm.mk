@@ -12,8 +12,7 @@ ARM_ALONE  = tests/test_native_kernels.c kernels/arm/neon_native.c kernels/scala
 ARM_LIB    = /usr/lib/aarch64-linux-gnu
 ARM_NEEDS  = $(ARM_LIB)/openblas-pthread/libopenblas.so $(ARM_LIB)/libcmocka.so $(ARM_LIB)/libz.so
 ARM_WHOLE  = CC=$(ARM_CC) BUILD=$(ARM_BUILD) \
-             BLAS_CFLAGS=-I/usr/include/aarch64-linux-gnu/openblas-pthread \
-             BLAS_LIBS='-L$(ARM_LIB)/openblas-pthread -lopenblas'
+             BLAS_CFLAGS=-I/usr/include/aarch64-linux-gnu/openblas-pthread
 
 # What runs on which emulated CPU, the longest first; and the tiers that each CPU has to get.
 ARM_RUNS   = test_native@max test_session@max test_golden@max test_direct_kernels@max \

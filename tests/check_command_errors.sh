@@ -162,4 +162,14 @@ is "$(python3 "$ROOT/tests/support/interrupt.py" 1.5 "$ESRGAN" eval -m "$GOLDEN/
 said 'interrupted'
 only out a_out.png
 is "$(find . -name '.esrgan-*' | wc -l)" 0 "temporary files"
+# An OpenBLAS that is none: only what needs it notices.
+mkdir nolib
+echo 'no library' >nolib/libopenblas.so.0
+expect 0 env LD_LIBRARY_PATH=nolib "$ESRGAN" upscale -m "$MODEL" in/a.png -o out/native.png
+expect 1 env LD_LIBRARY_PATH=nolib "$ESRGAN" upscale -m "$MODEL" -b openblas in/a.png -o out/x.png
+said 'backend openblas: OpenBLAS cannot be loaded: .*libopenblas.so.0'
+[ -e out/x.png ] && fail "out/x.png was written"
+: | "${CC:-cc}" -shared -x c - -o nolib/libopenblas.so.0
+expect 1 env LD_LIBRARY_PATH=nolib "$ESRGAN" upscale -m "$MODEL" -b openblas in/a.png -o out/x.png
+said 'libopenblas.so.0 has no cblas_sgemm'
 finish

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/dtype.h"
+#include "engine/engine.h"
 #include "kernels.h"
 
 /* ---- Memory that ends where a page that cannot be touched begins -------------------------- */
@@ -228,7 +229,7 @@ static void openblas_agrees(void **state) {
     (void)state;
     es_kernels k;
     es_kernels_scalar(&k, false);
-    es_openblas_single_thread();
+    assert_null(es_openblas_load());
     es_kernels_openblas(&k);
     assert_string_equal(k.name, "openblas");
     assert_true(strlen(es_openblas_core()) > 0);
@@ -240,6 +241,7 @@ static void openblas_repeats_itself(void **state) {
     (void)state;
     es_kernels k;
     es_kernels_scalar(&k, false);
+    assert_null(es_openblas_load());
     es_kernels_openblas(&k);
     const shape s = {64, 32, 3, 33, 41, 1, true};
     fixture f;
@@ -263,6 +265,7 @@ static void openblas_repeats_itself(void **state) {
 
 static void nan_and_infinity_come_through(void **state) {
     (void)state;
+    assert_null(es_openblas_load());
     for (int openblas = 0; openblas < 2; openblas++) {
         es_kernels k;
         es_kernels_scalar(&k, false);

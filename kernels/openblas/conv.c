@@ -9,9 +9,9 @@
  * That is im2col with a third of the copying.  A band that goes over several rows of the picture
  * has a margin around each; the columns of the tile between rows mean nothing and are left behind.
  */
-#include <cblas.h>
 #include <string.h>
 
+#include "blas.h"
 #include "kernels.h"
 
 enum { FLOATS_A_LINE = 16 };
@@ -118,10 +118,10 @@ static void conv(const es_conv *c, size_t first, size_t count, void *scratch) {
             length = copy_panel_row(panel + (size_t)(ci * c->kernel + ky) * pitch, c->in[ci], ky,
                                     first, count, c);
     for (int kx = 0; kx < c->kernel; kx++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, c->channels,
-                    (int)(length - columns_beyond), (int)depth, 1.0f,
-                    weight + (size_t)kx * (size_t)c->channels * depth, (int)depth, panel + kx,
-                    (int)pitch, kx == 0 ? 0.0f : 1.0f, tile, (int)pitch);
+        es_blas_bound.sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, c->channels,
+                            (int)(length - columns_beyond), (int)depth, 1.0f,
+                            weight + (size_t)kx * (size_t)c->channels * depth, (int)depth,
+                            panel + kx, (int)pitch, kx == 0 ? 0.0f : 1.0f, tile, (int)pitch);
     for (int co = 0; co < c->channels; co++)
         copy_tile_row((float *)c->out + (size_t)co * plane + first, tile + (size_t)co * pitch,
                       bias ? bias[co] : 0.0f, first, count, c);
@@ -134,7 +134,3 @@ void es_kernels_openblas(es_kernels *table) {
     table->conv_scratch = conv_scratch;
     table->conv = conv;
 }
-
-const char *es_openblas_core(void) { return openblas_get_corename(); }
-
-void es_openblas_single_thread(void) { openblas_set_num_threads(1); }

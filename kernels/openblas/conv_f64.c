@@ -1,8 +1,9 @@
 #include "conv_f64.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
+
+#include "blas.h"
 
 /* Pixels a matrix product works on at once: its operand stays within a core's L2 or little more. */
 enum { PIXELS = 192 };
@@ -50,8 +51,8 @@ void es_conv_f64_run(const es_conv_f64 *conv, double *scratch) {
         for (int o = 0; o < conv->channels_out; o++)
             for (size_t i = 0; i < count; i++)
                 conv->out[(size_t)o * total + first + i] = conv->bias[o];
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, conv->channels_out, (int)count,
-                    depth, 1.0, conv->weight, depth, scratch, (int)count, 1.0, conv->out + first,
-                    (int)total);
+        es_blas_bound.dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, conv->channels_out,
+                            (int)count, depth, 1.0, conv->weight, depth, scratch, (int)count, 1.0,
+                            conv->out + first, (int)total);
     }
 }

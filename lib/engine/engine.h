@@ -69,9 +69,10 @@ typedef struct es_engine {
 
 extern const es_engine es_engine_reference, es_engine_openblas, es_engine_native;
 
-/* Sets OpenBLAS to one thread, the first time it is called: we bring our own, and OpenBLAS' would
- * only queue up behind each other.  To be called before its kernels are used. */
-void es_openblas_prepare(void);
+/* Loads OpenBLAS, the first time it is called, and sets it to one thread: we bring our own, and
+ * OpenBLAS' would only queue up behind each other.  To be called before its kernels are used.
+ * Returns NULL or one sentence why it cannot be used. */
+const char *es_openblas_load(void);
 
 /* Not a backend of its own: what native uses for BF16 where direct convolution on matrix
  * instructions is the fastest (tiers "amx", "avx512bf16", "neonbf16"). */

@@ -2,7 +2,6 @@
  * The plain engine: the list of operations, step after step, over planes.  The team shares the
  * pieces of a step; which member does which piece makes no difference to the result.
  */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -331,16 +330,9 @@ static esrgan_status run_steps(run *r) {
     return write_result(r);
 }
 
-void es_openblas_prepare(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, es_openblas_single_thread);
-}
-
 static void fill_kernels(es_kernels *kernels, const es_context *context) {
     es_kernels_scalar(kernels, context->precision == ESRGAN_FP64);
-    if (context->backend != ESRGAN_OPENBLAS) return;
-    es_openblas_prepare();
-    es_kernels_openblas(kernels);
+    if (context->backend == ESRGAN_OPENBLAS) es_kernels_openblas(kernels);
 }
 
 static esrgan_status run_picture(es_context *context, int height, int width, const es_io *io,
@@ -383,7 +375,7 @@ static const char *reference_refuses(const es_context *context) {
 
 static const char *openblas_refuses(const es_context *context) {
     return context->precision == ESRGAN_FP64 ? "the openblas backend has no fp64; reference has"
-                                             : NULL;
+                                             : es_openblas_load();
 }
 
 static const char *reference_tier(const es_context *context) {
