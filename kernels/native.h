@@ -80,8 +80,9 @@ typedef struct es_native_store {
 typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int channels, float *v,
                                 size_t point_stride, size_t chunk_stride);
 
-/* g[9][width] of one input channel -> u[p * point_stride + o], o < width (multiple of LANES). */
-typedef void (*es_native_weights)(const float *g, int width, float *u, size_t point_stride);
+/* g[channel out][channel in][9], LANES of each -> u[p * point_stride + in * channel_stride + out]. */
+typedef void (*es_native_weights)(const float *g, float *u, size_t channel_stride,
+                                  size_t point_stride);
 
 /* Hints for a multiplication: what the next one reads, to be brought nearer meanwhile. */
 typedef struct es_native_ahead {

@@ -5,6 +5,7 @@
  *   vf_zero vf_set1 vf_load vf_store (unaligned) vf_add vf_sub vf_mul
  *   vf_fma(a, b, c)              a * b + c, rounded once where the set can
  *   vf_lrelu(x, slope)           x < 0 ? x * slope : x
+ *   vf_turn(VF *rows)            VL x VL, turned: rows become columns
  *   vf_load_f16 vf_store_f16 vf_load_bf16 vf_store_bf16    of 16-bit elements
  *   vf_accumulate(sum, a, b)     sum = a * b + sum
  *   BLOCK, PANEL                 the register block: tiles x channels
@@ -127,23 +128,33 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
     }
 }
 
-ES_INLINE void weights(es_native_shape shape, const float *g, int width, float *u,
+/* Points go out row by row of a tile's points: few enough streams at a time for a first-level cache
+ * and its page tables. */
+ES_INLINE void weights(es_native_shape shape, const float *g, float *u, size_t channel_stride,
                        size_t point_stride) {
+    enum { TAPS = ES_NATIVE_LANES * 9 };
     const int side = points_of(shape);
-    for (int o = 0; o < width; o += VL, u += VL) {
-        VF t[ES_NATIVE_MAX_PATCH][3];
-        for (int j = 0; j < 3; j++) {
-            VF d[3], r[ES_NATIVE_MAX_PATCH];
-            ES_UNROLL for (int i = 0; i < 3; i++) d[i] = vf_load(g + (i * 3 + j) * width + o);
-            transform_weights(shape, d, r);
-            ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
+    for (int o = 0; o < ES_NATIVE_LANES; o += VL, g += VL * TAPS, u += VL) {
+        VF k[TAPS], t[ES_NATIVE_MAX_PATCH][ES_NATIVE_LANES][3];
+        for (int i = 0; i < TAPS; i += VL) {
+            ES_UNROLL for (int l = 0; l < VL; l++) k[i + l] = vf_load(g + l * TAPS + i);
+            vf_turn(k + i);
         }
-        for (int i = 0; i < side; i++) {
-            VF r[ES_NATIVE_MAX_PATCH];
-            transform_weights(shape, t[i], r);
-            ES_UNROLL for (int j = 0; j < side; j++)
-                vf_store(u + (size_t)(i * side + j) * point_stride, r[j]);
-        }
+        for (int c = 0; c < ES_NATIVE_LANES; c++)
+            for (int j = 0; j < 3; j++) {
+                VF d[3], r[ES_NATIVE_MAX_PATCH];
+                ES_UNROLL for (int i = 0; i < 3; i++) d[i] = k[c * 9 + i * 3 + j];
+                transform_weights(shape, d, r);
+                ES_UNROLL for (int i = 0; i < side; i++) t[i][c][j] = r[i];
+            }
+        for (int i = 0; i < side; i++)
+            for (int c = 0; c < ES_NATIVE_LANES; c++) {
+                VF r[ES_NATIVE_MAX_PATCH];
+                float *out = u + (size_t)(i * side) * point_stride + (size_t)c * channel_stride;
+                transform_weights(shape, t[i][c], r);
+                ES_UNROLL for (int j = 0; j < side; j++)
+                    vf_store(out + (size_t)j * point_stride, r[j]);
+            }
     }
 }
 
@@ -282,8 +293,9 @@ static void multiply_lanes(const float *const *v, size_t offset, int tiles, cons
     ES_INSTANCE(shape, F32)                                                                        \
     ES_INSTANCE(shape, F16)                                                                        \
     ES_INSTANCE(shape, BF16)                                                                       \
-    static void weights_##shape(const float *g, int width, float *u, size_t point_stride) {        \
-        weights(ES_NATIVE_##shape, g, width, u, point_stride);                                     \
+    static void weights_##shape(const float *g, float *u, size_t channel_stride,                   \
+                                size_t point_stride) {                                             \
+        weights(ES_NATIVE_##shape, g, u, channel_stride, point_stride);                            \
     }
 ES_INSTANCES(F2)
 ES_INSTANCES(F4)

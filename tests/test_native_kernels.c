@@ -248,7 +248,7 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
     double *g = calloc((size_t)(j.wide * channels * 9), sizeof *g);
     const size_t pixel = (size_t)channels * size_of(f);
     char *pixels = malloc(pixel * (size_t)(patch * patch));
-    float *taps = malloc((size_t)(9 * j.wide) * 4);
+    float *taps = malloc((size_t)(9 * LANES * LANES) * 4);
     assert_true(d && g && pixels && taps);
     for (int t = 0; t < j.tiles; t++) {
         const void *rows[MAX_SIDE];
@@ -261,12 +261,15 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                         get(f, rows[y], (size_t)(x * channels + c));
         k->input[s][f](rows, (ptrdiff_t)pixel, channels, (float *)v.data + t * LANES, point, chunk);
     }
-    for (int c = 0; c < channels; c++) {
-        for (int i = 0; i < 9; i++)
-            for (int o = 0; o < j.wide; o++)
-                g[(o * channels + c) * 9 + i] = taps[i * j.wide + o] = number();
-        k->weights[s](taps, j.wide, (float *)u.data + c * j.wide, (size_t)(channels * j.wide));
-    }
+    for (int first = 0; first < j.wide; first += LANES)
+        for (int c = 0; c < channels; c += LANES) {
+            for (int i = 0; i < LANES * LANES * 9; i++) {
+                int o = first + i / (LANES * 9), in = c + i / 9 % LANES;
+                g[(o * channels + in) * 9 + i % 9] = taps[i] = number();
+            }
+            k->weights[s](taps, (float *)u.data + c * j.wide + first, (size_t)j.wide,
+                          (size_t)(channels * j.wide));
+        }
     const float *table[40];
     for (int c = 0; c < j.chunks + 2; c++)
         table[c] = (const float *)v.data + (size_t)(c < j.chunks ? c : j.chunks - 1) * chunk;

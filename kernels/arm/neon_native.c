@@ -40,6 +40,13 @@ static inline void vf_store_bf16(uint16_t *p, float32x4_t v) {
     vst1_u16(p, vshrn_n_u32(vbslq_u32(vceqq_f32(v, v), up, quiet), 16));
 }
 
+/* 4 x 4, turned. */
+static inline void vf_turn(float32x4_t *r) {
+    float32x4x2_t a = vzipq_f32(r[0], r[2]), b = vzipq_f32(r[1], r[3]);
+    float32x4x2_t low = vzipq_f32(a.val[0], b.val[0]), high = vzipq_f32(a.val[1], b.val[1]);
+    r[0] = low.val[0], r[1] = low.val[1], r[2] = high.val[0], r[3] = high.val[1];
+}
+
 #define HELD                              1
 #define VF_FOUR                           float32x4_t
 #define vf_four(p)                        vld1q_f32(p)

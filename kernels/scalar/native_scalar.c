@@ -74,6 +74,11 @@ static inline void vf_store_bf16(uint16_t *p, VF v) {
     }
 }
 
+static inline void vf_turn(VF *r) {
+    VF t[VL] = {r[0], r[1], r[2], r[3]};
+    for (int i = 0; i < VL; i++) r[i] = (VF){t[0][i], t[1][i], t[2][i], t[3][i]};
+}
+
 #define BLOCK        2
 #define PANEL        16
 #define KERNELS      es_native_scalar

@@ -80,6 +80,13 @@ typedef struct job {
     esrgan_error *error;
 } job;
 
+/* Weights are made while others may still be at the task before the first that needs them. */
+static void make_weights(job *j, int task, int member) {
+    if (j->made || task == j->task_count || j->tasks[task].from > 0) return;
+    const es_stage *s = &j->plan->stages[j->tasks[task].stage];
+    if (s->kind == ES_STAGE_CONV) es_native_weights_make(&j->run, s, j->weights, member);
+}
+
 /* Members run the tasks in step.  Member 0 alone says when to stop, one barrier ahead, so that all
  * of them stop at the same task. */
 static void run_group(void *context, int member, int members) {
@@ -87,10 +94,11 @@ static void run_group(void *context, int member, int members) {
     es_team *team = j->run.context->team;
     (void)members;
     es_native_clear_borders(&j->run, j->group, member);
-    if (!j->made) es_native_weights_make(&j->run, j->group, j->weights, member);
+    make_weights(j, 0, member);
     es_team_barrier(team, member);
     for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {
         es_native_do(&j->run, &j->tasks[i], member);
+        make_weights(j, i + 1, member);
         if (member == 0 && j->status == ESRGAN_OK) {
             double done = j->from + (j->to - j->from) * (i + 1) / j->task_count;
             j->status = es_progress(j->run.context, done, j->error);

@@ -524,18 +524,43 @@ static bool frames(es_native_plan *p) {
     return true;
 }
 
-static size_t weights_of(es_native_plan *p, int group) {
-    size_t floats = 0;
-    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
-        es_stage *s = &p->stages[i];
-        if (s->kind != ES_STAGE_CONV) continue;
-        s->weights = floats;
-        floats += (size_t)es_native_shape_geometry(s->shape).points * (size_t)s->chunks *
-                  ES_NATIVE_LANES * (size_t)s->width_out;
-        s->bias = floats;
-        floats += (size_t)s->width_out;
+/* Where a group's weights go. */
+typedef struct placing {
+    es_native_plan *plan;
+    bool brief; /* every stage is done in one task */
+    int turn;
+    size_t room[2], end; /* floats */
+} placing;
+
+static bool place_weights(void *context, const es_task *task) {
+    placing *w = context;
+    es_stage *s = &w->plan->stages[task->stage];
+    if (s->kind != ES_STAGE_CONV) return true;
+    if (task->from > 0) {
+        w->brief = false;
+        return true;
     }
-    return floats * sizeof(float);
+    size_t floats = (size_t)es_native_shape_geometry(s->shape).points * (size_t)s->chunks *
+                    ES_NATIVE_LANES * (size_t)s->width_out;
+    s->weights = w->brief ? w->turn * w->room[0] : w->end;
+    s->bias = s->weights + floats;
+    floats += (size_t)s->width_out;
+    if (w->room[w->turn] < floats) w->room[w->turn] = floats;
+    w->end += floats;
+    w->turn = 1 - w->turn;
+    return true;
+}
+
+/*
+ * Where all is done in one task a stage, the weights of one stage replace those of the stage before
+ * the last: what is made for a small picture is then read from a cache rather than from memory.
+ */
+static size_t weights_of(es_native_plan *p, int group) {
+    placing w = {.plan = p, .brief = !p->keeps};
+    es_native_schedule(p, group, place_weights, &w);
+    w.turn = 0, w.end = 0;
+    es_native_schedule(p, group, place_weights, &w);
+    return (w.brief ? w.room[0] + w.room[1] : w.end) * sizeof(float);
 }
 
 static size_t rings_of(es_native_plan *p, int group, size_t offset) {
@@ -600,7 +625,7 @@ static void scratch(es_native_plan *p, const es_network *n) {
             if (p->staging < row) p->staging = row;
         }
     }
-    size_t weights = 2 * ES_NATIVE_LANES * 9 * panel; /* as stored, and in order */
+    size_t weights = ES_NATIVE_LANES * ES_NATIVE_LANES * 9; /* as stored */
     if (p->staging < weights) p->staging = weights;
     p->staging += ES_NATIVE_LANES - p->staging % ES_NATIVE_LANES;
     p->thread_bytes = line(p->products * sizeof(float)) + line(p->own * sizeof(float)) +

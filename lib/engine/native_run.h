@@ -50,7 +50,8 @@ esrgan_status es_native_trace(const es_native_run *run, int group, int height, i
 /* A member's share of one task. */
 void es_native_do(const es_native_run *run, const es_task *task, int member);
 
-/* A member's share of a group's weights, in the kernels' form, to `out`. */
-void es_native_weights_make(const es_native_run *run, int group, float *out, int member);
+/* A member's share of a stage's weights, in the kernels' form, to their place in `out`. */
+void es_native_weights_make(const es_native_run *run, const es_stage *stage, float *out,
+                            int member);
 
 #endif

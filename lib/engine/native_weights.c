@@ -44,60 +44,61 @@ static void ask_for(const es_tensor *t, int64_t first, int64_t count) {
         __builtin_prefetch(t->data + first * size + at, 0, 3);
 }
 
-/* One chunk of one panel: read as stored, turn so that channels out are neighbours, transform. */
-static void make_chunk(const es_native_run *run, const es_stage *s, int panel, int chunk,
-                       float *out, float *scratch) {
+enum { KERNELS = ES_NATIVE_LANES * 9 };
+
+/* The kernels of one channel out over `count` channels in, zeros for those that are not there. */
+static void read_row(const es_native_plan *p, const es_op *op, int channel, int first, int count,
+                     float *out) {
+    const int taps = op->kernel * op->kernel;
+    const int64_t row = (int64_t)op->channels_in * taps, at = channel * row + first * taps;
+    if (channel >= op->channels) count = 0;
+    memset(out + count * 9, 0, sizeof(float) * (size_t)(KERNELS - count * 9));
+    if (count == 0) return;
+    ask_for(op->weight, at + 3 * row, (int64_t)count * taps);
+    es_tensor_read_f32_range(op->weight, at, (int64_t)count * taps, out);
+    round_all(p->format, out, count * taps);
+    if (taps == 9) return;
+    for (int i = count - 1; i >= 0; i--) { /* a 1x1 kernel is the middle of a 3x3 one */
+        float x = out[i];
+        memset(out + i * 9, 0, sizeof(float) * 9);
+        out[i * 9 + 4] = x;
+    }
+}
+
+/* LANES x LANES kernels, from channel `channel` of a panel's `width` on, as stored and then
+ * transformed to u. */
+static void make_block(const es_native_run *run, const es_stage *s, int channel, int chunk,
+                       int width, float *u, float *scratch) {
     const es_native_plan *p = run->plan;
-    const es_op *op = s->op;
-    const int taps = op->kernel * op->kernel, full = p->kernels->panel;
-    const int from = panel * full, left = s->width_out - from;
-    const int width = left < full ? ES_NATIVE_LANES : full;
+    const size_t point = (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
     int first, count;
     chunk_source(p, s, chunk, &first, &count);
-    float *stored = scratch, *turned = scratch + (size_t)ES_NATIVE_LANES * 9 * full;
-    memset(turned, 0, sizeof(float) * ES_NATIVE_LANES * 9 * (size_t)width);
-    for (int o = 0; o < width && from + o < op->channels; o++) {
-        int64_t at = ((int64_t)(from + o) * op->channels_in + first) * taps;
-        ask_for(op->weight, at + 3 * (int64_t)op->channels_in * taps, (int64_t)count * taps);
-        es_tensor_read_f32_range(op->weight, at, (int64_t)count * taps, stored);
-        round_all(p->format, stored, count * taps);
-        for (int i = 0; i < count; i++)
-            for (int t = 0; t < taps; t++) /* a 1x1 kernel is the middle of a 3x3 one */
-                turned[((size_t)i * 9 + (taps == 1 ? 4 : t)) * width + o] = stored[i * taps + t];
-    }
-    const int channels = s->chunks * ES_NATIVE_LANES;
-    const size_t point = (size_t)channels * width;
     for (int i = 0; i < ES_NATIVE_LANES; i++)
-        p->kernels->weights[s->shape](turned + (size_t)i * 9 * width, width,
-                                      out + ((size_t)chunk * ES_NATIVE_LANES + i) * width, point);
+        read_row(p, s->op, channel + i, first, count, scratch + i * KERNELS);
+    p->kernels->weights[s->shape](scratch, u + chunk * ES_NATIVE_LANES * width, (size_t)width,
+                                  point);
 }
 
-/* Panels of a convolution: full ones, then single vectors for what is left. */
-static int panels_of(const es_native_plan *p, const es_stage *s) {
-    int full = p->kernels->panel;
-    return s->width_out / full + s->width_out % full / ES_NATIVE_LANES;
-}
-
-void es_native_weights_make(const es_native_run *run, int group, float *out, int member) {
+void es_native_weights_make(const es_native_run *run, const es_stage *s, float *out, int member) {
     const es_native_plan *p = run->plan;
+    const int points = es_native_shape_geometry(s->shape).points, full = p->kernels->panel;
+    const int all = s->width_out / ES_NATIVE_LANES * s->chunks;
+    const int begin = (int)((int64_t)all * member / p->members),
+              end = (int)((int64_t)all * (member + 1) / p->members);
     float *scratch = es_native_scratch_of(run, member).staging;
-    int unit = 0;
-    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
-        const es_stage *s = &p->stages[i];
-        if (s->kind != ES_STAGE_CONV) continue;
-        const size_t points = (size_t)es_native_shape_geometry(s->shape).points;
-        float *u = out + s->weights;
-        for (int panel = 0; panel < panels_of(p, s); panel++) {
-            int left = s->width_out - panel * p->kernels->panel;
-            int width = left < p->kernels->panel ? ES_NATIVE_LANES : p->kernels->panel;
-            for (int chunk = 0; chunk < s->chunks; chunk++)
-                if (unit++ % p->members == member) make_chunk(run, s, panel, chunk, u, scratch);
-            u += points * (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
-        }
-        if (unit++ % p->members != member) continue;
-        float *bias = out + s->bias;
-        memset(bias, 0, sizeof(float) * (size_t)s->width_out);
-        if (s->op->bias) es_tensor_read_f32_range(s->op->bias, 0, s->op->channels, bias);
-        round_all(p->format, bias, s->op->channels);
+    /* Full panels, then single vectors for what is left; within them chunk by chunk. */
+    for (int unit = 0, from = 0, width; from < s->width_out; from += width) {
+        width = s->width_out - from < full ? ES_NATIVE_LANES : full;
+        float *u =
+            out + s->weights + (size_t)points * (size_t)s->chunks * ES_NATIVE_LANES * (size_t)from;
+        for (int chunk = 0; chunk < s->chunks; chunk++)
+            for (int o = 0; o < width; o += ES_NATIVE_LANES, unit++)
+                if (unit >= begin && unit < end)
+                    make_block(run, s, from + o, chunk, width, u + o, scratch);
     }
+    if (member != p->members - 1) return;
+    float *bias = out + s->bias;
+    memset(bias, 0, sizeof(float) * (size_t)s->width_out);
+    if (s->op->bias) es_tensor_read_f32_range(s->op->bias, 0, s->op->channels, bias);
+    round_all(p->format, bias, s->op->channels);
 }

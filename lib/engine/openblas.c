@@ -17,7 +17,8 @@ static void load(void) {
     void *library = dlopen(ES_OPENBLAS, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         const char *text = dlerror();
-        snprintf(why_not, sizeof why_not, "OpenBLAS cannot be loaded: %s", text ? text : ES_OPENBLAS);
+        snprintf(why_not, sizeof why_not, "OpenBLAS cannot be loaded: %s",
+                 text ? text : ES_OPENBLAS);
         return;
     }
     const char *missing = es_openblas_bind(dlsym, library);
