@@ -224,6 +224,37 @@ typedef int (*esrgan_progress_fn)(void *context, double done);
 /* Element types of traced data. */
 typedef enum esrgan_dtype { ESRGAN_F32 = 0, ESRGAN_F64 = 1, ESRGAN_U8 = 2 } esrgan_dtype;
 
+/* What a trace hands out of each value. */
+typedef enum esrgan_trace_content {
+    ESRGAN_TRACE_DATA = 0,       /* its data                                                      */
+    ESRGAN_TRACE_STATISTICS = 1, /* its statistics; the native backend takes them as results pass
+                                    by, which costs little time and keeps no value                */
+    ESRGAN_TRACE_BOTH = 2
+} esrgan_trace_content;
+
+#define ESRGAN_SAMPLES 1024
+
+/*
+ * What is worth knowing of a value when the value itself is not kept.  Elements count from 0 in
+ * NCHW order.  The same for every number of threads; for the same data on every backend, too, but
+ * for the order of the additions in `mean` and `rms` (of double).
+ */
+typedef struct esrgan_statistics {
+    size_t size;       /* set by the caller of esrgan_statistics_compute                          */
+    uint64_t count;    /* elements                                                                */
+    uint64_t nan, inf; /* how many are; the four figures below leave both out, and are NaN where
+                          nothing is left                                                         */
+    double min, max, mean, rms; /* rms: the root of the mean of the squares                       */
+    /* Equal values have equal hashes.  Of the data as words w[i] of 32 bits (a double is two, the
+     * lower half first; a byte is one): the sum of all w[i] below, the sum of all w[i] * (2 i + 1)
+     * above, each modulo 2^32. */
+    uint64_t hash;
+    int samples; /* how many there are: ESRGAN_SAMPLES or, if that is less, `count`; others are 0 */
+    /* Element k where there are no more than ESRGAN_SAMPLES; otherwise, with all divisions rounded
+     * down, element k * count / 1024 + (k * 2654435761 mod 2^32) * (count / 1024) / 2^32. */
+    double sample[ESRGAN_SAMPLES];
+} esrgan_statistics;
+
 /*
  * One value as it comes into being, see esrgan_session_options.trace.  All pointers are valid
  * during the callback only.
@@ -235,7 +266,8 @@ typedef struct esrgan_trace_value {
     int index;        /* place in execution order, from 0                                         */
     esrgan_dtype dtype;
     int64_t dims[4];  /* N, C, H, W                                                               */
-    const void *data; /* contiguous NCHW                                                          */
+    const void *data; /* contiguous NCHW; NULL where only statistics are asked for                */
+    const esrgan_statistics *statistics; /* NULL where only data is asked for                     */
 } esrgan_trace_value;
 
 typedef int (*esrgan_trace_fn)(void *context, const esrgan_trace_value *value);
@@ -259,11 +291,14 @@ typedef struct esrgan_session_options {
                             (the output is written all the same).  Default 1.                      */
     esrgan_progress_fn progress; /* NULL: none */
     void *progress_context;
-    esrgan_trace_fn trace; /* NULL: none.  Costs speed: fusion is given up where values are asked
-                              for.  Called on the thread that runs the session.                    */
+    esrgan_trace_fn trace; /* NULL: none.  Costs speed: fusion is given up where data is asked
+                              for.  Called on the thread that runs the session.  BF16 on matrix
+                              instructions (tiers "amx", "avx512bf16") is not traced: AUTO and
+                              native then run the vector kernels of the next tier.                 */
     void *trace_context;
     const char *trace_filter; /* globs with * and ?, separated by commas; NULL: every value */
-    const esrgan_allocator *allocator; /* NULL: malloc and free */
+    const esrgan_allocator *allocator;  /* NULL: malloc and free */
+    esrgan_trace_content trace_content; /* default ESRGAN_TRACE_DATA */
 } esrgan_session_options;
 
 ESRGAN_API void esrgan_session_options_init(esrgan_session_options *options);
@@ -408,6 +443,14 @@ ESRGAN_API int esrgan_layer_find(const esrgan_model *model, const char *name);
  */
 ESRGAN_API esrgan_status esrgan_layer_weights(const esrgan_model *model, int index, double *weight,
                                               double *bias, esrgan_error *error);
+
+/*
+ * The statistics of `count` elements that lie one after the other in NCHW order: what a trace says
+ * of a value with this data.
+ */
+ESRGAN_API esrgan_status esrgan_statistics_compute(esrgan_dtype dtype, const void *data,
+                                                   uint64_t count, esrgan_statistics *statistics,
+                                                   esrgan_error *error);
 
 /*
  * Recomputes one layer in double from given inputs: inputs[i] is 1 x C x H x W, contiguous, for

@@ -18,6 +18,7 @@
 #define ES_KERNELS_NATIVE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #define ES_NATIVE_LANES 16
 
@@ -105,6 +106,29 @@ typedef void (*es_native_multiply)(const float *const *v, size_t offset, int til
 typedef void (*es_native_output)(const float *m, size_t point_stride, int channels,
                                  const es_native_store *store);
 
+/* Some pixels whose statistics are wanted, LANES channels of each. */
+typedef struct es_native_region {
+    const void *const *row; /* each row's first pixel */
+    ptrdiff_t offset;       /* bytes from there to the first of the channels */
+    ptrdiff_t step;         /* bytes from pixel to pixel */
+    int height, width;
+    uint32_t place, down, across; /* pixel x of row y has place + y * down + x * across */
+} es_native_region;
+
+/* What has been seen so far, channel by channel.  Everything here is the same whatever order regions
+ * come in. */
+typedef struct es_native_tally {
+    float low[ES_NATIVE_LANES], high[ES_NATIVE_LANES]; /* of finite values */
+    uint32_t words[ES_NATIVE_LANES];                   /* the sum of their bits, modulo 2^32 */
+    uint32_t placed[ES_NATIVE_LANES];                  /* the same, each times its place */
+    uint32_t nan[ES_NATIVE_LANES], infinite[ES_NATIVE_LANES];
+} es_native_tally;
+
+/* Adds a region.  totals[0] and totals[1] become the sum of its finite values and of their squares,
+ * all channels together, in an order that is the same in every instruction set. */
+typedef void (*es_native_tally_add)(const es_native_region *region, es_native_tally *tally,
+                                    double totals[2]);
+
 typedef struct es_native_kernels {
     const char *name;
     int panel; /* channels out of a full panel; a multiple of LANES, the rest goes LANES at a time */
@@ -113,6 +137,7 @@ typedef struct es_native_kernels {
     es_native_weights weights[ES_NATIVE_SHAPES];
     es_native_input input[ES_NATIVE_SHAPES][ES_NATIVE_FORMATS];
     es_native_output output[ES_NATIVE_SHAPES][ES_NATIVE_FORMATS];
+    es_native_tally_add tally[ES_NATIVE_FORMATS];
 } es_native_kernels;
 
 extern const es_native_kernels es_native_scalar;

@@ -6,6 +6,9 @@
  *   vf_fma(a, b, c)              a * b + c, rounded once where the set can
  *   vf_lrelu(x, slope)           x < 0 ? x * slope : x
  *   vf_turn(VF *rows)            VL x VL, turned: rows become columns
+ *   vf_min vf_max                of finite values
+ *   VD, vd_low vd_high           the halves of a VF as doubles
+ *   vd_fma(a, b, c)              a * b + c, where a * b is exact
  *   vf_load_f16 vf_store_f16 vf_load_bf16 vf_store_bf16    of 16-bit elements
  *   vf_accumulate(sum, a, b)     sum = a * b + sum
  *   BLOCK, PANEL                 the register block: tiles x channels
@@ -193,6 +196,8 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
     }
 }
 
+#include "native_tally.h"
+
 /*
  * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for two chunks ahead of
  * their use, and into the next block's at the end; weights at the rate they are used up.
@@ -304,6 +309,15 @@ ES_INSTANCES(F2_UP)
 ES_INSTANCES(F4_UP)
 ES_INSTANCES(F6_UP)
 
+#define ES_TALLY(format)                                                                           \
+    static void tally_##format(const es_native_region *region, es_native_tally *tally,             \
+                               double totals[2]) {                                                 \
+        tally_region(ES_NATIVE_##format, region, tally, totals);                                   \
+    }
+ES_TALLY(F32)
+ES_TALLY(F16)
+ES_TALLY(BF16)
+
 #define ES_ROW(stage, shape)                                                                       \
     { stage##_##shape##_F32, stage##_##shape##_F16, stage##_##shape##_BF16 }
 #define ES_ROWS(stage)                                                                             \
@@ -321,4 +335,5 @@ const es_native_kernels KERNELS = {
     .weights = {weights_F2, weights_F4, weights_F6, weights_F2_UP, weights_F4_UP, weights_F6_UP},
     .input = ES_ROWS(input),
     .output = ES_ROWS(output),
+    .tally = {tally_F32, tally_F16, tally_BF16},
 };

@@ -1,4 +1,5 @@
-/* The network as the caller sees it: its layers by name, their weights, each one recomputed. */
+/* The network as the caller sees it: its layers by name, their weights, each one recomputed; and what
+ * a trace says of data. */
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -6,6 +7,7 @@
 #include "base/status.h"
 #include "conv_f64.h"
 #include "engine/engine.h"
+#include "engine/statistics.h"
 #include "model.h"
 
 /* esrgan_layer as of version 0.1.0; later members are written only where the caller has them. */
@@ -200,5 +202,16 @@ esrgan_status esrgan_layer_compute(const esrgan_model *model, int index,
     case ES_OP_ADD: compute_sum(1.0, inputs[0], inputs[1], count, output, bound); break;
     default: compute_move(op, inputs[0], height, width, output, bound); break;
     }
+    return ESRGAN_OK;
+}
+
+esrgan_status esrgan_statistics_compute(esrgan_dtype dtype, const void *data, uint64_t count,
+                                        esrgan_statistics *statistics, esrgan_error *error) {
+    if ((unsigned)dtype > ESRGAN_U8)
+        return es_fail(error, ESRGAN_E_ARGUMENT, "dtype is %d; no such value", (int)dtype);
+    if (!data && count > 0) return es_fail(error, ESRGAN_E_ARGUMENT, "data is NULL");
+    if (!statistics || statistics->size < sizeof *statistics)
+        return es_fail(error, ESRGAN_E_ARGUMENT, "esrgan_statistics.size is not set");
+    es_statistics_planes(NULL, dtype, data, count, statistics);
     return ESRGAN_OK;
 }

@@ -60,6 +60,9 @@ static esrgan_status check_options(const esrgan_session_options *o, esrgan_error
                        (int)o->precision);
     if ((unsigned)o->backend > ESRGAN_NATIVE)
         return es_fail(error, ESRGAN_E_ARGUMENT, "backend is %d; no such value", (int)o->backend);
+    if ((unsigned)o->trace_content > ESRGAN_TRACE_BOTH)
+        return es_fail(error, ESRGAN_E_ARGUMENT, "trace_content is %d; no such value",
+                       (int)o->trace_content);
     if (o->threads < 0 || o->threads > 4096)
         return es_fail(error, ESRGAN_E_ARGUMENT, "threads is %d; must be 0 to 4096", o->threads);
     if (o->allocator && (!o->allocator->alloc || !o->allocator->release))
@@ -132,6 +135,7 @@ static void fill_context(es_context *context, const esrgan_model *model,
         .progress_context = o->progress_context,
         .progress_to = 1,
         .trace = o->trace,
+        .trace_content = o->trace_content,
         .trace_context = o->trace_context,
         .trace_filter = o->trace_filter,
     };

@@ -431,6 +431,92 @@ static void nonfinite_values_stay_where_they_are(void **state) {
     every_tier(check_nonfinite, false);
 }
 
+/* ---- Statistics --------------------------------------------------------------------------------- */
+
+typedef struct counted {
+    es_native_tally tally;
+    double sum[LANES], squares[LANES];
+} counted;
+
+static void count_plainly(counted *all, const es_native_region *r, es_native_format f) {
+    memset(all->sum, 0, sizeof all->sum), memset(all->squares, 0, sizeof all->squares);
+    for (int y = 0; y < r->height; y++)
+        for (int x = 0; x < r->width; x++)
+            for (int c = 0; c < LANES; c++) {
+                const char *pixel = (const char *)r->row[y] + r->offset + x * r->step;
+                const float v = get(f, pixel, (size_t)c);
+                es_native_tally *t = &all->tally;
+                uint32_t bits;
+                memcpy(&bits, &v, sizeof bits);
+                t->words[c] += bits;
+                t->placed[c] += bits * (r->place + (uint32_t)y * r->down + (uint32_t)x * r->across);
+                t->nan[c] += isnan(v) != 0;
+                t->infinite[c] += isinf(v) != 0;
+                if (!isfinite(v)) continue;
+                if (v < t->low[c]) t->low[c] = v;
+                if (v > t->high[c]) t->high[c] = v;
+                all->sum[c] += (double)v;
+                all->squares[c] += (double)v * (double)v;
+            }
+}
+
+static double added_up(const double *lanes) {
+    double part[4] = {0};
+    for (int i = 0; i < LANES; i++) part[i % 4] += lanes[i];
+    return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+/* Every figure to the last bit, of regions of every size, one after the other; the last ones hold
+ * values that are not finite. */
+static void check_tally(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    if (s != ES_NATIVE_F2) return;
+    counted expected = {{.low = {0}}, {0}, {0}};
+    es_native_tally tally = {.low = {0}};
+    for (int c = 0; c < LANES; c++) {
+        tally.low[c] = expected.tally.low[c] = INFINITY;
+        tally.high[c] = expected.tally.high[c] = -INFINITY;
+    }
+    for (int round = 0; round < 200; round++) {
+        const int height = 1 + round % 6, width = 1 + round / 6 % 9;
+        const size_t pixel = (size_t)(LANES + round % 3 * LANES) * size_of(f);
+        const size_t offset = pixel > LANES * size_of(f) ? LANES * size_of(f) : 0;
+        const size_t bytes = pixel * (size_t)(width - 1) + offset + LANES * size_of(f);
+        guarded rows[6];
+        const void *row[6];
+        for (int y = 0; y < height; y++) {
+            rows[y] = guard(bytes, false);
+            row[y] = rows[y].data;
+            for (size_t i = 0; i < bytes / size_of(f); i++)
+                set(f, rows[y].data, i, ldexpf(number(), round % 20 - 10));
+        }
+        if (round > 150)
+            set(f, rows[height - 1].data, offset / size_of(f) + (size_t)round % LANES,
+                round % 3 == 0   ? NAN
+                : round % 3 == 1 ? INFINITY
+                                 : -INFINITY);
+        const es_native_region region = {row,
+                                         (ptrdiff_t)offset,
+                                         (ptrdiff_t)pixel,
+                                         height,
+                                         width,
+                                         0x1000193u * (uint32_t)round,
+                                         65521,
+                                         3};
+        double totals[2];
+        k->tally[f](&region, &tally, totals);
+        count_plainly(&expected, &region, f);
+        assert_int_equal(memcmp(&tally, &expected.tally, sizeof tally), 0);
+        assert_true(totals[0] == added_up(expected.sum));
+        assert_true(totals[1] == added_up(expected.squares));
+        for (int y = 0; y < height; y++) unguard(&rows[y]);
+    }
+}
+
+static void statistics(void **state) {
+    (void)state;
+    every_tier(check_tally, true);
+}
+
 /* ---- 16-bit formats --------------------------------------------------------------------------- */
 
 /* Every number of 16 bits is read and written back as it was; floats round as es_f32_to_* do. */
@@ -494,7 +580,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matrices_agree), cmocka_unit_test(input_transforms),
         cmocka_unit_test(convolutions),   cmocka_unit_test(nonfinite_values_stay_where_they_are),
-        cmocka_unit_test(sixteen_bits),
+        cmocka_unit_test(sixteen_bits),   cmocka_unit_test(statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

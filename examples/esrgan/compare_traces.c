@@ -62,14 +62,17 @@ static void accumulate(layer_result *l, const tensor *ref, const tensor *test) {
 }
 
 /* Only samples are there on one side or both. */
-static bool sampled(const trace_value *v, const tensor *data, value_stats *stats) {
+static bool sampled(const trace_value *v, const tensor *data, esrgan_statistics *stats) {
     if (!data->v) return trace_stats(v, stats);
-    stats_compute(stats, ESRGAN_F64, data->v, tensor_count(data), 1);
-    stats->hash = 0;
+    stats->size = sizeof *stats;
+    if (esrgan_statistics_compute(ESRGAN_F64, data->v, tensor_count(data), stats, NULL))
+        return false;
+    stats->hash = 0; /* of doubles, whatever the trace's data was */
     return true;
 }
 
-static void accumulate_samples(layer_result *l, const value_stats *a, const value_stats *b) {
+static void accumulate_samples(layer_result *l, const esrgan_statistics *a,
+                               const esrgan_statistics *b) {
     int n = a->samples < b->samples ? a->samples : b->samples;
     tensor ref = {1, 1, n, (double *)(uintptr_t)a->sample};
     tensor test = {1, 1, n, (double *)(uintptr_t)b->sample};
@@ -109,7 +112,7 @@ static bool compare_layer(traces *t, int index, const tensor *ref, const tensor 
     if (ref->v && test->v) {
         accumulate(l, ref, test);
     } else {
-        value_stats *a = allocate(2, sizeof *a);
+        esrgan_statistics *a = allocate(2, sizeof *a);
         if (!a) return false;
         if (sampled(rv, ref, &a[0]) && sampled(tv, test, &a[1]))
             accumulate_samples(l, &a[0], &a[1]);

@@ -46,7 +46,7 @@ static int keep_value(void *context, const esrgan_trace_value *value) {
             inputs[i] = from.name;
         }
     r->failed = !trace_write_value(&r->writer, value->name, value->op, value->dtype, value->dims,
-                                   value->data, inputs);
+                                   value->data, value->statistics, inputs);
     return r->failed;
 }
 
@@ -63,6 +63,16 @@ static bool wanted(const char *globs, const char *name) {
     return true;
 }
 
+/* A value that is not the network's own. */
+static bool keep_more(run *r, const char *name, const char *op, esrgan_dtype dtype,
+                      const int64_t dims[4], const void *data, const char *const *inputs) {
+    esrgan_statistics statistics = {.size = sizeof statistics};
+    const uint64_t count = (uint64_t)(dims[1] * dims[2] * dims[3]);
+    if (!wanted(r->settings->layers, name)) return true;
+    return !esrgan_statistics_compute(dtype, data, count, &statistics, NULL) &&
+           trace_write_value(&r->writer, name, op, dtype, dims, data, &statistics, inputs);
+}
+
 /* The picture made of what the network returned: clamped, and as 8 bits, without the padding. */
 static bool keep_picture(run *r, const float *out, int c, int h, int w, int stride, int rows) {
     size_t count = (size_t)c * (size_t)h * (size_t)w;
@@ -77,10 +87,8 @@ static bool keep_picture(run *r, const float *out, int c, int h, int w, int stri
     }
     const int64_t dims[4] = {1, c, h, w};
     const char *const last[] = {"conv_last", NULL}, *const output[] = {"output", NULL};
-    if (good && wanted(r->settings->layers, "output"))
-        good = trace_write_value(&r->writer, "output", "clamp", ESRGAN_F32, dims, clamped, last);
-    if (good && wanted(r->settings->layers, "output.u8"))
-        good = trace_write_value(&r->writer, "output.u8", "round", ESRGAN_U8, dims, bytes, output);
+    good = good && keep_more(r, "output", "clamp", ESRGAN_F32, dims, clamped, last) &&
+           keep_more(r, "output.u8", "round", ESRGAN_U8, dims, bytes, output);
     free(clamped);
     free(bytes);
     return good;
@@ -161,6 +169,7 @@ static int trace(const trace_settings *settings, const run_settings *how, const 
     options.trace = keep_value;
     options.trace_context = &r;
     options.trace_filter = settings->layers;
+    options.trace_content = settings->stats_only ? ESRGAN_TRACE_STATISTICS : ESRGAN_TRACE_BOTH;
     options.check_finite = 0;
     bool good = !esrgan_model_get_info(model, &info, NULL) &&
                 network_input(input_path, &info, &input, &height, &width);
@@ -168,10 +177,7 @@ static int trace(const trace_settings *settings, const run_settings *how, const 
         complain("%s", error.message);
         good = false;
     }
-    esrgan_session_info running = {.size = sizeof running};
-    if (good) good = esrgan_session_get_info(session, &running, NULL) == ESRGAN_OK;
-    if (good &&
-        trace_write_begin(&r.writer, settings->out, settings->stats_only, running.threads)) {
+    if (good && trace_write_begin(&r.writer, settings->out, settings->stats_only)) {
         good = run_network(&r, session, &input, height, width, &info);
         int values = r.writer.count;
         if (good && values == 0) complain("no value matches --layers %s", settings->layers);

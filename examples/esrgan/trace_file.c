@@ -245,18 +245,19 @@ static double sample(const json_node *node) {
     return NAN;
 }
 
-bool trace_stats(const trace_value *value, value_stats *stats) {
+bool trace_stats(const trace_value *value, esrgan_statistics *stats) {
     const json_node *s = node_get(value->about, "stats"), *samples = node_get(s, "samples");
     if (!s || !samples || samples->type != JSON_ARRAY) return false;
-    *stats = (value_stats){.nan = (uint64_t)node_number(s, "nan", 0),
-                           .inf = (uint64_t)node_number(s, "inf", 0),
-                           .min = node_number(s, "min", NAN),
-                           .max = node_number(s, "max", NAN),
-                           .mean = node_number(s, "mean", NAN),
-                           .rms = node_number(s, "rms", NAN),
-                           .hash = strtoull(node_text(s, "hash", "0"), NULL, 16),
-                           .count = (uint64_t)value->c * (uint64_t)value->h * (uint64_t)value->w};
-    for (const json_node *n = samples->child; n && stats->samples < STATS_SAMPLES; n = n->next)
+    *stats =
+        (esrgan_statistics){.nan = (uint64_t)node_number(s, "nan", 0),
+                            .inf = (uint64_t)node_number(s, "inf", 0),
+                            .min = node_number(s, "min", NAN),
+                            .max = node_number(s, "max", NAN),
+                            .mean = node_number(s, "mean", NAN),
+                            .rms = node_number(s, "rms", NAN),
+                            .hash = strtoull(node_text(s, "hash", "0"), NULL, 16),
+                            .count = (uint64_t)value->c * (uint64_t)value->h * (uint64_t)value->w};
+    for (const json_node *n = samples->child; n && stats->samples < ESRGAN_SAMPLES; n = n->next)
         stats->sample[stats->samples++] = sample(n);
     return true;
 }

@@ -18,11 +18,11 @@
 
 #include <stdbool.h>
 
+#include "esrgan.h"
 #include "json_read.h"
 #include "layer_names.h"
 #include "npz.h"
 #include "tensor.h"
-#include "value_stats.h"
 
 typedef struct trace_value {
     char name[LAYER_NAME_SIZE]; /* canonical */
@@ -60,7 +60,7 @@ const trace_value *trace_find(const trace_file *trace, const char *name);
 bool trace_load(const trace_file *trace, const trace_value *value, const tensor *like, tensor *to);
 
 /* The statistics of the manifest; false (no complaint) where it has none. */
-bool trace_stats(const trace_value *value, value_stats *stats);
+bool trace_stats(const trace_value *value, esrgan_statistics *stats);
 
 /* Reads one .npy file (or a .npz of one array) as one picture's worth of NCHW. */
 bool tensor_read(const char *path, const tensor *like, tensor *to);

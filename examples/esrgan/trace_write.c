@@ -7,10 +7,9 @@
 #include "command.h"
 #include "json.h"
 #include "npy.h"
-#include "value_stats.h"
 
-bool trace_write_begin(trace_writer *w, const char *path, bool stats_only, int threads) {
-    *w = (trace_writer){.path = path, .stats_only = stats_only, .threads = threads};
+bool trace_write_begin(trace_writer *w, const char *path, bool stats_only) {
+    *w = (trace_writer){.path = path, .stats_only = stats_only};
     w->packed = !strcmp(path_extension(path), "npz");
     if (w->packed ? !npz_create(&w->npz, path) : !make_folders(path)) return false;
     w->list = open_memstream(&w->text, &w->text_size);
@@ -30,11 +29,8 @@ static void write_number(FILE *to, double v, int digits) {
         fprintf(to, "%.*g", digits, v);
 }
 
-static void write_stats(FILE *to, esrgan_dtype dtype, const void *data, uint64_t count,
-                        int threads) {
-    value_stats stats;
-    stats_compute(&stats, dtype, data, count, threads);
-    const double figures[4] = {stats.min, stats.max, stats.mean, stats.rms};
+static void write_stats(FILE *to, esrgan_dtype dtype, const esrgan_statistics *stats) {
+    const double figures[4] = {stats->min, stats->max, stats->mean, stats->rms};
     static const char *const names[4] = {"min", "max", "mean", "rms"};
     fputs("\"stats\": {", to);
     for (int i = 0; i < 4; i++) {
@@ -43,11 +39,11 @@ static void write_stats(FILE *to, esrgan_dtype dtype, const void *data, uint64_t
         fputs(", ", to);
     }
     fprintf(to, "\"nan\": %llu, \"inf\": %llu, \"hash\": \"%016llx\",\n      \"samples\": [",
-            (unsigned long long)stats.nan, (unsigned long long)stats.inf,
-            (unsigned long long)stats.hash);
-    for (int k = 0; k < stats.samples; k++) {
+            (unsigned long long)stats->nan, (unsigned long long)stats->inf,
+            (unsigned long long)stats->hash);
+    for (int k = 0; k < stats->samples; k++) {
         if (k) putc(',', to);
-        write_number(to, stats.sample[k], dtype == ESRGAN_F64 ? 17 : 9);
+        write_number(to, stats->sample[k], dtype == ESRGAN_F64 ? 17 : 9);
     }
     fputs("]}", to);
 }
@@ -85,9 +81,9 @@ static bool write_file(trace_writer *w, const char *name, const void *head, size
 }
 
 bool trace_write_value(trace_writer *w, const char *name, const char *op, esrgan_dtype dtype,
-                       const int64_t dims[4], const void *data, const char *const *inputs) {
+                       const int64_t dims[4], const void *data, const esrgan_statistics *statistics,
+                       const char *const *inputs) {
     static const char *const types[] = {"float32", "float64", "uint8"};
-    uint64_t count = (uint64_t)(dims[0] * dims[1] * dims[2] * dims[3]);
     fprintf(w->list, "%s\n    {\"index\": %d, \"name\": ", w->count ? "," : "", w->count);
     json_quote(w->list, name);
     fputs(", \"op\": ", w->list);
@@ -110,12 +106,13 @@ bool trace_write_value(trace_writer *w, const char *name, const char *op, esrgan
             fputs("\"file\": ", w->list);
             json_quote(w->list, file);
             fputs(",\n      ", w->list);
-            good = write_file(w, file, head, head_size, data, (size_t)count * element_size(dtype));
+            good = write_file(w, file, head, head_size, data,
+                              (size_t)statistics->count * element_size(dtype));
         }
         free(head);
         free(file);
     }
-    write_stats(w->list, dtype, data, count, w->threads);
+    write_stats(w->list, dtype, statistics);
     putc('}', w->list);
     w->count++;
     return good;

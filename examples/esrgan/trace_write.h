@@ -11,7 +11,6 @@
 typedef struct trace_writer {
     const char *path;
     bool packed, stats_only;
-    int threads; /* for statistics */
     npz_writer npz;
     FILE *list; /* the manifest's entries, collected in memory */
     char *text;
@@ -20,11 +19,13 @@ typedef struct trace_writer {
 } trace_writer;
 
 /* By the name's end: "x.npz" is a file, anything else a folder, made where it is not there. */
-bool trace_write_begin(trace_writer *writer, const char *path, bool stats_only, int threads);
+bool trace_write_begin(trace_writer *writer, const char *path, bool stats_only);
 
-/* `inputs`: names of what the value is made of, ended by NULL. */
+/* `data` may be NULL where the trace is of statistics only; `inputs`: names of what the value is made
+ * of, ended by NULL. */
 bool trace_write_value(trace_writer *writer, const char *name, const char *op, esrgan_dtype dtype,
-                       const int64_t dims[4], const void *data, const char *const *inputs);
+                       const int64_t dims[4], const void *data, const esrgan_statistics *statistics,
+                       const char *const *inputs);
 
 /* `head` is the text of the manifest's first members: "\"precision\": \"fp32\", ...". */
 bool trace_write_end(trace_writer *writer, const char *head);

@@ -21,6 +21,12 @@
 #define vf_sub(a, b)    vsubq_f32(a, b)
 #define vf_mul(a, b)    vmulq_f32(a, b)
 #define vf_fma(a, b, c) vfmaq_f32(c, a, b)
+#define vf_min(a, b)    vminq_f32(a, b)
+#define vf_max(a, b)    vmaxq_f32(a, b)
+#define VD              float64x2_t
+#define vd_low(v)       vcvt_f64_f32(vget_low_f32(v))
+#define vd_high(v)      vcvt_high_f64_f32(v)
+#define vd_fma(a, b, c) vfmaq_f64(c, a, b)
 
 static inline float32x4_t vf_lrelu(float32x4_t x, float32x4_t slope) {
     return vbslq_f32(vcltzq_f32(x), vmulq_f32(x, slope), x);

@@ -21,6 +21,15 @@ static inline void vf_store(float *p, VF v) { memcpy(p, &v, sizeof v); }
 #define vf_fma(a, b, c)          ((a) * (b) + (c))
 #define vf_accumulate(sum, a, b) ((sum) = vf_fma(a, b, sum))
 
+typedef double VD __attribute__((vector_size(16)));
+#define vd_low(v)       ((VD){(v)[0], (v)[1]})
+#define vd_high(v)      ((VD){(v)[2], (v)[3]})
+#define vd_fma(a, b, c) ((a) * (b) + (c))
+
+static inline VF vf_select(VI mask, VF a, VF b) { return (VF)((mask & (VI)a) | (~mask & (VI)b)); }
+#define vf_min(a, b) vf_select((a) < (b), a, b)
+#define vf_max(a, b) vf_select((a) > (b), a, b)
+
 static inline VF vf_lrelu(VF x, VF slope) {
     VI negative = x < vf_zero(), times = (VI)(x * slope);
     return (VF)((negative & times) | (~negative & (VI)x));

@@ -11,6 +11,12 @@
 #define vf_sub(a, b)    _mm256_sub_ps(a, b)
 #define vf_mul(a, b)    _mm256_mul_ps(a, b)
 #define vf_fma(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define vf_min(a, b)    _mm256_min_ps(a, b)
+#define vf_max(a, b)    _mm256_max_ps(a, b)
+#define VD              __m256d
+#define vd_low(v)       _mm256_cvtps_pd(_mm256_castps256_ps128(v))
+#define vd_high(v)      _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))
+#define vd_fma(a, b, c) _mm256_fmadd_pd(a, b, c)
 /* In place, so that the compiler has no reason to move accumulators about. */
 #define vf_accumulate(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
 

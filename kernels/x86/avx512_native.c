@@ -11,6 +11,12 @@
 #define vf_sub(a, b)    _mm512_sub_ps(a, b)
 #define vf_mul(a, b)    _mm512_mul_ps(a, b)
 #define vf_fma(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define vf_min(a, b)    _mm512_min_ps(a, b)
+#define vf_max(a, b)    _mm512_max_ps(a, b)
+#define VD              __m512d
+#define vd_low(v)       _mm512_cvtps_pd(_mm512_castps512_ps256(v))
+#define vd_high(v)      _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))
+#define vd_fma(a, b, c) _mm512_fmadd_pd(a, b, c)
 
 static inline __m512 vf_lrelu(__m512 x, __m512 slope) {
     return _mm512_mask_mul_ps(x, _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), x, slope);

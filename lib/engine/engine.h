@@ -46,6 +46,7 @@ typedef struct es_context {
     double progress_from, progress_to; /* the share of the whole call that this run is */
     es_progress_state *progress_state; /* the session's; said < 0 before the first call */
     esrgan_trace_fn trace;
+    esrgan_trace_content trace_content;
     void *trace_context;
     const char *trace_filter;
     int trace_n;        /* which picture of a batch this is (dims[0] stays 1) */
@@ -86,8 +87,14 @@ esrgan_status es_progress(const es_context *context, double done, esrgan_error *
 /* True where context->trace is set and the filter lets this name through. */
 bool es_trace_wants(const es_context *context, const char *name);
 
-/* Hands one value to the trace callback: data is C x H x W floats (or doubles), contiguous. */
+/* Hands one value to the trace callback, with its data, its statistics or both, as asked for: data is
+ * C x H x W floats (or doubles), contiguous. */
 esrgan_status es_trace_emit(const es_context *context, int op_index, int height, int width,
                             esrgan_dtype dtype, const void *data, esrgan_error *error);
+
+/* The same where the engine has taken the statistics (of floats) itself and there is no data. */
+esrgan_status es_trace_emit_statistics(const es_context *context, int op_index, int height,
+                                       int width, const esrgan_statistics *statistics,
+                                       esrgan_error *error);
 
 #endif

@@ -59,7 +59,7 @@ static esrgan_status estimate(const es_context *context, int height, int width, 
     if (status != ESRGAN_OK) return status;
     *bytes = (plan->keeps ? sizeof(kept) + plan->group_weights[plan->group_count] : 0) +
              plan->arena + es_native_plan_bytes(plan) +
-             es_native_trace_bytes(context, height, width);
+             (plan->traced ? es_native_trace_bytes(context, height, width) : 0);
     es_native_plan_free(plan);
     return ESRGAN_OK;
 }
@@ -94,6 +94,7 @@ static void run_group(void *context, int member, int members) {
     es_team *team = j->run.context->team;
     (void)members;
     es_native_clear_borders(&j->run, j->group, member);
+    es_native_watch_begin(&j->run, j->group, member);
     make_weights(j, 0, member);
     es_team_barrier(team, member);
     for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {
@@ -194,6 +195,8 @@ static esrgan_status run_groups(es_context *context, es_native_plan *plan, char 
         if (k && status == ESRGAN_OK && k->made <= g) k->made = g + 1;
         if (status == ESRGAN_OK && plan->traced)
             status = es_native_trace(&j.run, g, height, width, error);
+        if (status == ESRGAN_OK && plan->watch_count > 0)
+            status = es_native_watch_show(&j.run, g, error);
     }
     return status;
 }

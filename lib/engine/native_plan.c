@@ -584,6 +584,7 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
             offset += line((size_t)tap->rows * tap->stride);
         }
     }
+    offset = es_native_watch_layout(p, group, offset);
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
         es_cache *c = &p->caches[i];
         if (c->readers == 1) continue;
@@ -625,6 +626,8 @@ static void scratch(es_native_plan *p, const es_network *n) {
             if (p->staging < row) p->staging = row;
         }
     }
+    size_t tile = panel * sizeof(float) * ES_NATIVE_MAX_TILE * ES_NATIVE_MAX_TILE;
+    if (p->watch_count > 0 && p->patch < tile) p->patch = tile;
     size_t weights = ES_NATIVE_LANES * ES_NATIVE_LANES * 9; /* as stored */
     if (p->staging < weights) p->staging = weights;
     p->staging += ES_NATIVE_LANES - p->staging % ES_NATIVE_LANES;
@@ -676,13 +679,17 @@ size_t es_native_plan_bytes(const es_native_plan *p) {
     size_t step = sizeof *p->stages + sizeof *p->sheets + 4 * sizeof *p->caches +
                   sizeof *p->cache_first + sizeof *p->group_first + sizeof *p->group_work +
                   sizeof *p->group_weights;
-    return sizeof *p + (size_t)p->capacity * step + p->most_tasks * sizeof(es_task);
+    return sizeof *p + (size_t)p->capacity * step + p->most_tasks * sizeof(es_task) +
+           (size_t)p->watch_capacity * sizeof *p->watches + p->sampling_bytes;
 }
 
 void es_native_plan_free(es_native_plan *p) {
     if (!p) return;
     const esrgan_allocator *a = p->allocator;
     size_t n = (size_t)p->capacity;
+    for (int i = 0; i < p->sampling_count; i++)
+        es_free(a, p->samplings[i], es_sampling_bytes(p->samplings[i]->units));
+    es_free(a, p->watches, (size_t)p->watch_capacity * sizeof *p->watches);
     es_free(a, p->stages, n * sizeof *p->stages);
     es_free(a, p->sheets, n * sizeof *p->sheets);
     es_free(a, p->caches, 4 * n * sizeof *p->caches);
@@ -707,7 +714,7 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
     p->allocator = a;
     p->kernels = kernels;
     p->members = context->members;
-    p->traced = context->trace != NULL;
+    p->traced = context->trace && context->trace_content != ESRGAN_TRACE_STATISTICS;
     p->keeps = context->keep_weights && !p->traced;
     p->format = formats[context->precision];
     p->capacity = 2 * network->op_count + 8;
@@ -732,7 +739,8 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
             groups(p, network);
             tiles(p, network);
             progress(p);
-            fine = layout(p, network);
+            status = es_native_watch_plan(p, context, error);
+            fine = status != ESRGAN_OK || layout(p, network);
         }
         if (!fine)
             status =

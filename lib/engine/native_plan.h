@@ -77,7 +77,9 @@ typedef struct es_stage {
     float alpha[2];
     size_t weights, bias; /* floats from the group's weights on */
     int least;            /* strips to do at once, where there is no reason to do fewer */
-    int done;             /* strips, while scheduling */
+    int watches, first_watch;
+    unsigned watched; /* which links of the chain they look at, as bits */
+    int done;         /* strips, while scheduling */
 } es_stage;
 
 /* Stage `stage` does strips from .. to-1; of input i the strips from fresh[i] on are new. */
@@ -86,11 +88,50 @@ typedef struct es_task {
     int fresh[ES_MAX_INPUTS];
 } es_task;
 
+/*
+ * A value whose statistics are taken where a stage makes it, unit by unit: a tile, or a row of the
+ * picture.  An enlarged value is counted where the small one is made, the picture where it has been
+ * rearranged.
+ */
+typedef struct es_watch {
+    int op, link; /* the stage's operation that makes it, or what it is counted by */
+    int up;       /* enlarged so many times by `op` */
+    int spread;   /* the factor by which pixels were rearranged into channels after `op` */
+    int sheet;    /* of the size that the stage makes */
+    int units;
+    int sampling;
+    /* in the arena */
+    size_t tallies; /* es_native_tally [member][chunk] */
+    size_t totals;  /* double [unit][chunk][2] */
+    size_t samples; /* float [ESRGAN_SAMPLES] */
+} es_watch;
+
+/* A place that a sample is taken from: pixel y, x of a unit. */
+typedef struct es_sample {
+    int unit, channel, y, x;
+    int number;
+} es_sample;
+
+/* The samples of all watches of one shape. */
+typedef struct es_sampling {
+    int sheet, up, spread, unit_height, unit_width; /* the sheet: one of this shape */
+    es_sample at[ESRGAN_SAMPLES];                   /* by unit */
+    int units;
+    uint16_t first[]; /* of unit u: at[first[u]] .. at[first[u + 1] - 1] */
+} es_sampling;
+
+enum { ES_MAX_SAMPLINGS = 32 };
+
 typedef struct es_native_plan {
     const esrgan_allocator *allocator;
     const es_native_kernels *kernels;
     int members;
-    bool traced; /* every stage a group of its own, every value kept until it is shown */
+    bool traced;       /* every stage a group of its own, every value kept until it is shown */
+    es_watch *watches; /* where statistics are all that is asked for */
+    int watch_count, watch_capacity;
+    es_sampling *samplings[ES_MAX_SAMPLINGS];
+    int sampling_count;
+    size_t sampling_bytes; /* all of them */
     es_native_format format;
     es_stage *stages;
     int stage_count, group_count;
@@ -130,6 +171,16 @@ void es_native_plan_free(es_native_plan *plan);
 /* What a group does, in order.  `take` returning false ends it early. */
 typedef bool (*es_native_take)(void *context, const es_task *task);
 bool es_native_schedule(es_native_plan *plan, int group, es_native_take take, void *context);
+
+static inline size_t es_sampling_bytes(int units) {
+    return sizeof(es_sampling) + ((size_t)units + 1) * sizeof(uint16_t);
+}
+
+/* What statistics are asked for; the stages' tiles must be known. */
+esrgan_status es_native_watch_plan(es_native_plan *plan, const es_context *context,
+                                   esrgan_error *error);
+/* Where a group's watches count, from `offset` in the arena on; returns the end. */
+size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
 
 /* Tiles that a member should have before it reads the weights once more, as register blocks. */
 enum { ES_TILES_A_PASS = 14 };

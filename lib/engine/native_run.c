@@ -82,40 +82,67 @@ void es_native_clear_borders(const es_native_run *run, int group, int member) {
 
 /* ---- Tiles out ----------------------------------------------------------------------------- */
 
-/* The first `links` operations of the stage, from products to pixels of `out`. */
-static void store_links(const es_native_run *run, const es_stage *s, int links, const es_sheet *out,
-                        int ty, int tx, int channel, int width, const float *products,
-                        size_t point) {
+/* One tile and some channels of it. */
+typedef struct tile_out {
+    int ty, tx, channel, width;
+    const float *products;
+    size_t point;
+} tile_out;
+
+/* The first `links` operations of the stage, from products to pixels where `store` says. */
+static void store_links(const es_native_run *run, const es_stage *s, int links, const tile_out *t,
+                        es_native_store *store, es_native_format format) {
     const es_native_plan *p = run->plan;
-    const int tile = s->grid.tile, y0 = ty * tile, x0 = tx * tile;
-    const size_t size = out->format == ES_NATIVE_F32 ? 4 : 2;
-    es_native_store store = {.bias = run->weights + s->bias + channel,
-                             .activate = s->activate && links > 1,
-                             .slope = s->slope,
-                             .step = (ptrdiff_t)out->pixel};
-    store.residuals = links - 1 - store.activate;
-    store.height = s->height - y0 < tile ? s->height - y0 : tile;
-    store.width = s->width - x0 < tile ? s->width - x0 : tile;
-    const void *rows[ES_NATIVE_MAX_TILE];
-    rows_at(run, out, y0, store.height, x0, rows);
-    for (int i = 0; i < store.height; i++) store.row[i] = (char *)rows[i] + (size_t)channel * size;
-    for (int k = 0; k < store.residuals; k++) {
+    store->bias = run->weights + s->bias + t->channel;
+    store->activate = s->activate && links > 1;
+    store->slope = s->slope;
+    store->residuals = links - 1 - store->activate;
+    for (int k = 0; k < store->residuals; k++) {
         const es_sheet *from = &p->sheets[s->residual[k]];
-        store.alpha[k] = s->alpha[k];
-        store.residual_step[k] = (ptrdiff_t)from->pixel;
-        rows_at(run, from, y0, store.height, x0, rows);
-        for (int i = 0; i < store.height; i++)
-            store.residual[k][i] = (const char *)rows[i] + (size_t)channel * size;
+        const size_t size = from->format == ES_NATIVE_F32 ? 4 : 2;
+        const void *rows[ES_NATIVE_MAX_TILE];
+        store->alpha[k] = s->alpha[k];
+        store->residual_step[k] = (ptrdiff_t)from->pixel;
+        rows_at(run, from, t->ty * s->grid.tile, store->height, t->tx * s->grid.tile, rows);
+        for (int i = 0; i < store->height; i++)
+            store->residual[k][i] = (const char *)rows[i] + (size_t)t->channel * size;
     }
-    p->kernels->output[s->shape][out->format](products, point, width, &store);
+    p->kernels->output[s->shape][format](t->products, t->point, t->width, store);
 }
 
-static void store_tile(const es_native_run *run, const es_stage *s, int ty, int tx, int channel,
-                       int width, const float *products, size_t point) {
+static void watch_tile(const es_native_run *run, const es_stage *s, int link, const tile_out *t,
+                       const es_native_store *store, es_native_format format, int member) {
+    es_native_region pixels = {.row = (const void *const *)store->row,
+                               .step = store->step,
+                               .height = store->height,
+                               .width = store->width};
+    es_unit unit = {t->ty * s->grid.across + t->tx, t->ty * s->grid.tile, t->tx * s->grid.tile,
+                    t->channel, t->width};
+    es_native_watch(run, s, link, unit, &pixels, format, member);
+}
+
+/* What comes of every operation is kept where it is traced, looked at where it is watched. */
+static void store_tile(const es_native_run *run, const es_stage *s, const tile_out *t,
+                       const es_native_scratch *scratch) {
     const es_native_plan *p = run->plan;
-    for (int i = 1; i < s->links && p->traced; i++)
-        store_links(run, s, i, &p->sheets[s->taps[i - 1]], ty, tx, channel, width, products, point);
-    store_links(run, s, s->links, &p->sheets[s->output], ty, tx, channel, width, products, point);
+    const int side = s->grid.tile, y = t->ty * side, x = t->tx * side;
+    for (int i = 1; i <= s->links; i++) {
+        const bool watched = s->watched >> (i - 1) & 1, kept = i == s->links || p->traced;
+        if (!watched && !kept) continue;
+        const es_sheet *out = &p->sheets[i < s->links && kept ? s->taps[i - 1] : s->output];
+        const es_native_format format = i < s->links ? p->format : out->format;
+        const size_t size = format == ES_NATIVE_F32 ? 4 : 2;
+        es_native_store store = {.height = s->height - y < side ? s->height - y : side,
+                                 .width = s->width - x < side ? s->width - x : side,
+                                 .step = (ptrdiff_t)(kept ? out->pixel : (size_t)t->width * size)};
+        const void *rows[ES_NATIVE_MAX_TILE];
+        if (kept) rows_at(run, out, y, store.height, x, rows);
+        for (int k = 0; k < store.height; k++)
+            store.row[k] = kept ? (char *)rows[k] + (size_t)t->channel * size
+                                : scratch->patch + k * side * store.step;
+        store_links(run, s, i, t, &store, format);
+        if (watched) watch_tile(run, s, i - 1, t, &store, format, scratch->member);
+    }
 }
 
 /* ---- A convolution ------------------------------------------------------------------------- */
@@ -172,9 +199,10 @@ static void chunk_tables(const es_native_run *run, const es_stage *s, const plac
 /* One panel of channels out for a few blocks: products of every point, then pixels. */
 static void panel_of_blocks(const es_native_run *run, const es_stage *s, const place *at, int count,
                             const float *const *tables, int channel, const float *u, int width,
-                            float *products) {
+                            const es_native_scratch *scratch) {
     const es_native_kernels *kernels = run->plan->kernels;
     const int points = es_native_shape_geometry(s->shape).points;
+    float *products = scratch->products;
     const size_t block = (size_t)s->grid.block;
     const size_t step = block * ES_NATIVE_LANES; /* from point to point of v */
     const size_t m_point = block * (size_t)width + ES_NATIVE_LANES;
@@ -197,9 +225,10 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     for (int i = 0; i < count; i++) {
         const float *m = products + (size_t)i * (size_t)points * m_point;
         for (int t = 0; t < at[i].tiles; t++) {
-            int tile = at[i].first + t, ty = at[i].strip * s->grid.rows + tile / s->grid.across;
-            store_tile(run, s, ty, tile % s->grid.across, channel, width,
-                       m + (size_t)t * (size_t)width, m_point);
+            int number = at[i].first + t, ty = at[i].strip * s->grid.rows + number / s->grid.across;
+            tile_out one = {ty,    number % s->grid.across,       channel,
+                            width, m + (size_t)t * (size_t)width, m_point};
+            store_tile(run, s, &one, scratch);
         }
     }
 }
@@ -228,7 +257,7 @@ static void convolve(const es_native_run *run, const es_task *task, int member) 
         for (int channel = 0; channel < s->width_out;) {
             int width =
                 s->width_out - channel < p->kernels->panel ? ES_NATIVE_LANES : p->kernels->panel;
-            panel_of_blocks(run, s, at, count, tables, channel, u, width, scratch.products);
+            panel_of_blocks(run, s, at, count, tables, channel, u, width, &scratch);
             u += (size_t)points * (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
             channel += width;
         }
@@ -249,7 +278,8 @@ static void put(es_native_format format, char *pixel, int channel, float x) {
 }
 
 /* One row of the sheet takes `factor` rows of the picture where pixels are unshuffled. */
-static void read_row(const es_native_run *run, const es_stage *s, int y, float *staging) {
+static void read_row(const es_native_run *run, const es_stage *s, int y, int member,
+                     float *staging) {
     const es_sheet *sheet = &run->plan->sheets[s->output];
     const int f = s->op->kind == ES_OP_UNSHUFFLE ? s->op->factor : 1;
     const size_t wide = (size_t)s->width * (size_t)f, plane = wide * (size_t)f;
@@ -263,6 +293,12 @@ static void read_row(const es_native_run *run, const es_stage *s, int y, float *
         for (int x = 0; x < s->width; x++)
             put(sheet->format, row + (size_t)x * sheet->pixel, c, in[(size_t)x * (size_t)f]);
     }
+    if (!s->watched) return;
+    const void *const first = row;
+    es_native_region pixels = {
+        .row = &first, .step = (ptrdiff_t)sheet->pixel, .height = 1, .width = s->width};
+    es_native_watch(run, s, 0, (es_unit){y, y, 0, 0, sheet->padded}, &pixels, sheet->format,
+                    member);
 }
 
 static void write_row(const es_native_run *run, const es_stage *s, int y, float *staging) {
@@ -288,7 +324,7 @@ void es_native_do(const es_native_run *run, const es_task *task, int member) {
     int end = task->from + (int)(rows * (member + 1) / p->members);
     for (int y = begin; y < end; y++) {
         if (s->kind == ES_STAGE_READ)
-            read_row(run, s, y, staging);
+            read_row(run, s, y, member, staging);
         else
             write_row(run, s, y, staging);
     }

@@ -2,6 +2,7 @@
 #ifndef ES_ENGINE_NATIVE_RUN_H
 #define ES_ENGINE_NATIVE_RUN_H
 
+#include "base/dtype.h"
 #include "engine/native_plan.h"
 
 typedef struct es_native_run {
@@ -14,6 +15,7 @@ typedef struct es_native_run {
 
 /* A member's own part of the arena. */
 typedef struct es_native_scratch {
+    int member;
     float *products, *own;
     char *patch;
     float *staging;
@@ -22,7 +24,7 @@ typedef struct es_native_scratch {
 static inline es_native_scratch es_native_scratch_of(const es_native_run *run, int member) {
     const es_native_plan *p = run->plan;
     char *base = run->arena + p->thread_offset + p->thread_bytes * (size_t)member;
-    es_native_scratch s = {.products = (float *)(void *)base};
+    es_native_scratch s = {.member = member, .products = (float *)(void *)base};
     base += (p->products * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
     s.own = (float *)(void *)base;
     base += (p->own * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
@@ -37,6 +39,17 @@ static inline char *es_sheet_row(const es_native_run *run, const es_sheet *s, in
     return run->arena + s->offset + (size_t)(y % s->rows) * s->stride + left;
 }
 
+/* One channel of a pixel. */
+static inline float es_pixel_at(es_native_format format, const char *pixel, int channel) {
+    const uint16_t *half = (const uint16_t *)(const void *)pixel;
+    if (format == ES_NATIVE_F16) return es_f16_to_f32(half[channel]);
+    if (format == ES_NATIVE_BF16) return es_bf16_to_f32(half[channel]);
+    return ((const float *)(const void *)pixel)[channel];
+}
+
+/* To the precision that the session asked for, and back. */
+void es_native_round(es_native_format format, float *x, size_t count);
+
 /* A member's share of the zeros around what a group makes. */
 void es_native_clear_borders(const es_native_run *run, int group, int member);
 
@@ -46,6 +59,20 @@ size_t es_native_trace_bytes(const es_context *context, int height, int width);
 /* Shows what a group (a single stage, then) has made. */
 esrgan_status es_native_trace(const es_native_run *run, int group, int height, int width,
                               esrgan_error *error);
+
+/* Statistics alone: a member makes its own ready before a group begins, ... */
+void es_native_watch_begin(const es_native_run *run, int group, int member);
+
+/* ... looks at the pixels of a unit that it has made (link `link` of stage `s`): `channels` of them
+ * from `channel` on, where unit `unit` lies at y, x.  The region's rows, step and size are set. */
+typedef struct es_unit {
+    int number, y, x, channel, channels;
+} es_unit;
+void es_native_watch(const es_native_run *run, const es_stage *s, int link, es_unit unit,
+                     es_native_region *pixels, es_native_format format, int member);
+
+/* ... and when a group is done, all is put together and shown. */
+esrgan_status es_native_watch_show(const es_native_run *run, int group, esrgan_error *error);
 
 /* A member's share of one task. */
 void es_native_do(const es_native_run *run, const es_task *task, int member);

@@ -12,13 +12,6 @@ typedef struct turn {
     float *out;
 } turn;
 
-static float pixel_at(es_native_format format, const char *pixel, int channel) {
-    const uint16_t *half = (const uint16_t *)(const void *)pixel;
-    if (format == ES_NATIVE_F16) return es_f16_to_f32(half[channel]);
-    if (format == ES_NATIVE_BF16) return es_bf16_to_f32(half[channel]);
-    return ((const float *)(const void *)pixel)[channel];
-}
-
 /* Pixels turned together: the lines that are written to then stay in the cache until they are full,
  * though planes often lie a power of two apart. */
 enum { PIXELS = 16 };
@@ -30,7 +23,7 @@ static void turn_block(const turn *t, const char *row, int first, int channels, 
     float block[ES_NATIVE_LANES][PIXELS];
     for (int i = 0; i < pixels; i++) {
         const char *pixel = row + (size_t)((x + i) / t->up) * s->pixel;
-        for (int c = 0; c < channels; c++) block[c][i] = pixel_at(s->format, pixel, first + c);
+        for (int c = 0; c < channels; c++) block[c][i] = es_pixel_at(s->format, pixel, first + c);
     }
     for (int c = 0; c < channels; c++)
         memcpy(out + (size_t)c * plane + x, block[c], (size_t)pixels * sizeof(float));
@@ -68,6 +61,7 @@ static esrgan_status show(const es_native_run *run, int op_index, int sheet, int
     if (!planes) return es_fail(error, ESRGAN_E_MEMORY, "no memory to show %s", op->name);
     if (sheet < 0) {
         run->io->read(run->io->context, 0, h, planes, plane, (size_t)w);
+        es_native_round(run->plan->format, planes, plane * (size_t)op->channels);
     } else {
         turn t = {run, &run->plan->sheets[sheet], up, h, w, planes};
         es_team_run(context->team, turn_rows, &t);

@@ -4,16 +4,15 @@
 #include "base/dtype.h"
 #include "engine/native_run.h"
 
-/* To the precision that the session asked for, and back. */
 static float rounded(es_native_format format, float x) {
     if (format == ES_NATIVE_F16) return es_f16_to_f32(es_f32_to_f16(x));
     if (format == ES_NATIVE_BF16) return es_bf16_to_f32(es_f32_to_bf16(x));
     return x;
 }
 
-static void round_all(es_native_format format, float *x, int count) {
+void es_native_round(es_native_format format, float *x, size_t count) {
     if (format == ES_NATIVE_F32) return;
-    for (int i = 0; i < count; i++) x[i] = rounded(format, x[i]);
+    for (size_t i = 0; i < count; i++) x[i] = rounded(format, x[i]);
 }
 
 /* Which channels of the checkpoint's weight a chunk stands for: where they begin, how many. */
@@ -56,7 +55,7 @@ static void read_row(const es_native_plan *p, const es_op *op, int channel, int 
     if (count == 0) return;
     ask_for(op->weight, at + 3 * row, (int64_t)count * taps);
     es_tensor_read_f32_range(op->weight, at, (int64_t)count * taps, out);
-    round_all(p->format, out, count * taps);
+    es_native_round(p->format, out, (size_t)(count * taps));
     if (taps == 9) return;
     for (int i = count - 1; i >= 0; i--) { /* a 1x1 kernel is the middle of a 3x3 one */
         float x = out[i];
@@ -100,5 +99,5 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, float *
     float *bias = out + s->bias;
     memset(bias, 0, sizeof(float) * (size_t)s->width_out);
     if (s->op->bias) es_tensor_read_f32_range(s->op->bias, 0, s->op->channels, bias);
-    round_all(p->format, bias, s->op->channels);
+    es_native_round(p->format, bias, (size_t)s->op->channels);
 }

@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "engine/statistics.h"
 
 static double seconds(void) {
     struct timespec now;
@@ -62,8 +63,9 @@ bool es_trace_wants(const es_context *context, const char *name) {
     return true;
 }
 
-esrgan_status es_trace_emit(const es_context *context, int op_index, int height, int width,
-                            esrgan_dtype dtype, const void *data, esrgan_error *error) {
+static esrgan_status emit(const es_context *context, int op_index, int height, int width,
+                          esrgan_dtype dtype, const void *data, const esrgan_statistics *statistics,
+                          esrgan_error *error) {
     const es_op *op = &context->network->ops[op_index];
     const esrgan_trace_value value = {
         .size = sizeof value,
@@ -73,7 +75,26 @@ esrgan_status es_trace_emit(const es_context *context, int op_index, int height,
         .dtype = dtype,
         .dims = {1, op->channels, height, width},
         .data = data,
+        .statistics = statistics,
     };
     if (context->trace(context->trace_context, &value) == 0) return ESRGAN_OK;
     return es_fail(error, ESRGAN_E_CANCELLED, "cancelled by the caller at %s", op->name);
+}
+
+esrgan_status es_trace_emit(const es_context *context, int op_index, int height, int width,
+                            esrgan_dtype dtype, const void *data, esrgan_error *error) {
+    if (context->trace_content == ESRGAN_TRACE_DATA)
+        return emit(context, op_index, height, width, dtype, data, NULL, error);
+    const uint64_t count =
+        (uint64_t)context->network->ops[op_index].channels * (uint64_t)height * (uint64_t)width;
+    esrgan_statistics statistics;
+    es_statistics_planes(context->team, dtype, data, count, &statistics);
+    if (context->trace_content == ESRGAN_TRACE_STATISTICS) data = NULL;
+    return emit(context, op_index, height, width, dtype, data, &statistics, error);
+}
+
+esrgan_status es_trace_emit_statistics(const es_context *context, int op_index, int height,
+                                       int width, const esrgan_statistics *statistics,
+                                       esrgan_error *error) {
+    return emit(context, op_index, height, width, ESRGAN_F32, NULL, statistics, error);
 }
