@@ -32,7 +32,7 @@ $(CHECK_SCRIPTS:%=run-%): run-%: % all
 
 # Every file as clang-format leaves it.
 .PHONY: check-format format
-C_FILES = $(shell git ls-files '*.c' '*.h' '*.cc' 2>/dev/null || find . -name '*.[ch]' -not -path './build*' -not -path './node_modules/*')
+C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' '*.cc' 2>/dev/null || find . -name '*.[ch]' -not -path './build*' -not -path './node_modules/*')
 check-format: ; @clang-format --dry-run -Werror $(C_FILES)
 format: ; @clang-format -i $(C_FILES)
 
