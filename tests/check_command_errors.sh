@@ -107,11 +107,15 @@ fi
 
 # Memory: refused before it is taken, with a way to go on that works.
 $PNG make mid.png 200 200 RGB
-expect 1 "$ESRGAN" upscale -m "$MODEL" --max-memory 12M mid.png -o out/x.png
-said 'mid.png: .* of memory would be needed \([0-9]+ bytes\), --max-memory is 12.0 MB; with -t [0-9]+ it fits'
+expect 1 "$ESRGAN" upscale -m "$MODEL" --max-memory 1M mid.png -o out/x.png
+said 'mid.png: .* of memory would be needed \([0-9]+ bytes\), --max-memory is 1.0 MB; '
+need=$(sed -n 's/.*(\([0-9]*\) bytes).*/\1/p' stderr)
+less=$((need * 3 / 4))
+expect 1 "$ESRGAN" upscale -m "$MODEL" --max-memory "$less" mid.png -o out/x.png
+said "mid.png: .* \($need bytes\), --max-memory is .* with -t [0-9]+ it fits"
 tile=$(sed -n 's/.*with -t \([0-9]*\) .*/\1/p' stderr)
-expect 0 "$ESRGAN" upscale -m "$MODEL" --max-memory 12M -t "$tile" mid.png -o fits.png
-expect 1 env ESRGAN_MAX_MEMORY=12M "$ESRGAN" upscale -m "$MODEL" mid.png -o out/x.png
+expect 0 "$ESRGAN" upscale -m "$MODEL" --max-memory "$less" -t "$tile" mid.png -o fits.png
+expect 1 env ESRGAN_MAX_MEMORY="$less" "$ESRGAN" upscale -m "$MODEL" mid.png -o out/x.png
 said 'mid.png: '
 expect 1 "$ESRGAN" upscale -m "$MODEL" --max-memory 100K mid.png -o out/x.png
 said 'the pictures alone take'
