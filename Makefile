@@ -170,7 +170,9 @@ deps-arm:
 	$(APT) update && $(APT) install -y --no-install-recommends $$missing >/dev/null && exit 0; \
 	[ -n "$$foreign" ] || { $(SUDO) dpkg --remove-architecture arm64 && $(APT) update; }; \
 	echo "skipped: apt-get cannot install$$missing (has this mirror arm64?); check-arm tests the kernels alone"
-deps-dev: deps ; $(call install_missing,$(DEPS_DEV))
+deps-dev: deps
+	$(call install_missing,$(DEPS_DEV))
+	$(MAKE) --no-print-directory deps-onnxruntime
 
 clean:
 	rm -rf build build-*

@@ -26,7 +26,6 @@ bench: $(BENCH_BIN)
 # ONNX Runtime for Node.js, for the peers and examples/hooks.  Its install script would fetch CUDA.
 ONNXRUNTIME = onnxruntime-node@1.30.0
 .PHONY: deps-onnxruntime
-deps-dev: deps-onnxruntime
 deps-onnxruntime:
 	$(call install_missing,$(if $(shell command -v npm),,nodejs npm))
 	@[ -e node_modules/onnxruntime-node ] || npm install --prefix . --ignore-scripts --no-save \
