@@ -148,15 +148,15 @@ bool trace_write_value(trace_writer *w, const char *name, const char *op, esrgan
 }
 
 bool trace_write_end(trace_writer *w, const char *head) {
+    fputs("\n  ]\n}\n", w->list);
     bool good = fclose(w->list) == 0;
     w->list = NULL;
-    char *manifest = NULL;
-    if (good)
-        manifest = text_format("{\n  \"format\": \"esrgan-trace\",\n  \"version\": 1,\n  %s,\n"
-                               "  \"values\": [%s\n  ]\n}\n",
-                               head, w->text);
-    good = manifest && write_file(w, "manifest.json", manifest, strlen(manifest), NULL, 0);
-    free(manifest);
+    char *start = text_format("{\n  \"format\": \"esrgan-trace\",\n  \"version\": 1,\n  %s,\n"
+                              "  \"values\": [",
+                              head);
+    good = good && start &&
+           write_file(w, "manifest.json", start, strlen(start), w->text, w->text_size);
+    free(start);
     free(w->text);
     if (!w->packed) return good;
     if (good) return npz_commit(&w->npz);
