@@ -82,6 +82,9 @@ typedef struct es_direct_kernels {
                  uint16_t *packed);
 } es_direct_kernels;
 
+/* `begin` and `end` of tiers that have no state to set up. */
+static inline void es_direct_nothing(void) {}
+
 /* Tiers of this build, best first, ended by NULL; "direct_scalar" is the last, runs everywhere and
  * is the oracle of the others. */
 extern const es_direct_kernels *const es_direct_tiers[];

@@ -18,8 +18,6 @@
 #define GROUP 6 /* positions at a time */
 #define PAIRS (ES_DIRECT_HALF / 2)
 
-static void nothing(void) {}
-
 /* Four channels of two positions that follow one another. */
 ES_INLINE bfloat16x8_t positions(const uint16_t *line) {
     return vreinterpretq_bf16_u16(vcombine_u16(vld1_u16(line), vld1_u16(line + ES_DIRECT_LANES)));
@@ -189,8 +187,8 @@ static void pack(const float *weight, size_t stride, int outputs, int channels, 
 }
 
 const es_direct_kernels es_direct_neonbf16 = {.tier = "neonbf16",
-                                              .begin = nothing,
-                                              .end = nothing,
+                                              .begin = es_direct_nothing,
+                                              .end = es_direct_nothing,
                                               .multiply = multiply,
                                               .finish = finish,
                                               .gather = gather,

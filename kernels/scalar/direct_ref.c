@@ -20,8 +20,6 @@ static uint16_t narrow(float f) {
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
-static void nothing(void) {}
-
 static double product_of(const es_direct_product *p, int position, int o) {
     const uint16_t *weights =
         p->weights + o / ES_DIRECT_HALF * (ES_DIRECT_PANEL / 2) + o % ES_DIRECT_HALF * 2;
@@ -104,8 +102,8 @@ static void pack(const float *weight, size_t stride, int outputs, int channels, 
 }
 
 const es_direct_kernels es_direct_scalar = {.tier = "direct_scalar",
-                                            .begin = nothing,
-                                            .end = nothing,
+                                            .begin = es_direct_nothing,
+                                            .end = es_direct_nothing,
                                             .multiply = multiply,
                                             .finish = finish,
                                             .gather = gather,

@@ -3,8 +3,6 @@
 
 #define GROUP 12 /* positions at a time; 24 accumulators, two weights, two broadcasts */
 
-static void nothing(void) {}
-
 ES_INLINE __m512bh broadcast_pair(const uint16_t *p) {
     int32_t pair;
     memcpy(&pair, p, sizeof pair);
@@ -84,8 +82,8 @@ void es_avx512bf16_pack(const float *weight, size_t stride, int outputs, int cha
 }
 
 const es_direct_kernels es_direct_avx512bf16 = {.tier = "avx512bf16",
-                                                .begin = nothing,
-                                                .end = nothing,
+                                                .begin = es_direct_nothing,
+                                                .end = es_direct_nothing,
                                                 .multiply = multiply,
                                                 .finish = es_avx512bf16_finish,
                                                 .gather = es_avx512bf16_gather,

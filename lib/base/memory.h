@@ -13,6 +13,11 @@
 
 #define ES_ALIGN 64 /* a cache line, and the widest vector */
 
+/* Bytes filled up to whole lines, so that what comes next is aligned, too. */
+static inline size_t es_aligned(size_t bytes) {
+    return (bytes + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+}
+
 /* The allocator to use for options->allocator: a copy of it, or malloc and free for NULL. */
 esrgan_allocator es_allocator(const esrgan_allocator *or_null);
 

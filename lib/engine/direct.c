@@ -141,11 +141,8 @@ static bool lay_out(layout *l, const es_direct_net *net, int height, int width, 
     return true;
 }
 
-/* Rounded up so that what follows is aligned. */
-static size_t aligned(size_t bytes) { return (bytes + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN; }
-
 static size_t member_bytes(const layout *l) {
-    return aligned(l->rings) + aligned(l->planes) + aligned(l->floats);
+    return es_aligned(l->rings) + es_aligned(l->planes) + es_aligned(l->floats);
 }
 
 /* ---- The run ------------------------------------------------------------------------------ */
@@ -185,11 +182,11 @@ static uint16_t *rings_of(const run *r, int member) {
 }
 
 static float *planes_of(const run *r, int member) {
-    return (float *)(void *)((uint8_t *)rings_of(r, member) + aligned(r->layout.rings));
+    return (float *)(void *)((uint8_t *)rings_of(r, member) + es_aligned(r->layout.rings));
 }
 
 static float *floats_of(const run *r, int member) {
-    return (float *)(void *)((uint8_t *)planes_of(r, member) + aligned(r->layout.planes));
+    return (float *)(void *)((uint8_t *)planes_of(r, member) + es_aligned(r->layout.planes));
 }
 
 /* Tells progress, from the caller's thread only; true where the run is to stop. */

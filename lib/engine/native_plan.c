@@ -8,7 +8,6 @@ static int ceil_div(int a, int b) { return (a + b - 1) / b; }
 static int at_most(int a, int b) { return a < b ? a : b; }
 static int at_least(int a, int b) { return a > b ? a : b; }
 static int pad(int channels) { return ceil_div(channels, ES_NATIVE_LANES) * ES_NATIVE_LANES; }
-static size_t line(size_t bytes) { return (bytes + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN; }
 
 /* ---- What becomes a stage ------------------------------------------------------------------ */
 
@@ -518,7 +517,7 @@ static bool frames(es_native_plan *p) {
             if (sheet->slot < 0) return false;
             p->slot_owner[sheet->slot] = index;
             size_t bytes = sheet->stride * (size_t)sheet->height;
-            if (p->slot_bytes[sheet->slot] < bytes) p->slot_bytes[sheet->slot] = line(bytes);
+            if (p->slot_bytes[sheet->slot] < bytes) p->slot_bytes[sheet->slot] = es_aligned(bytes);
         }
     }
     return true;
@@ -575,13 +574,13 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
         es_sheet *sheet = &p->sheets[p->stages[i].output];
         if (sheet->slot >= 0) continue;
         sheet->offset = offset;
-        offset += line((size_t)sheet->rows * sheet->stride);
+        offset += es_aligned((size_t)sheet->rows * sheet->stride);
     }
     for (int i = p->group_first[group]; i < p->group_first[group + 1] && p->traced; i++) {
         for (int k = 0; k + 1 < p->stages[i].links; k++) {
             es_sheet *tap = &p->sheets[p->stages[i].taps[k]];
             tap->offset = offset;
-            offset += line((size_t)tap->rows * tap->stride);
+            offset += es_aligned((size_t)tap->rows * tap->stride);
         }
     }
     offset = es_native_watch_layout(p, group, offset);
@@ -589,8 +588,8 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
         es_cache *c = &p->caches[i];
         if (c->readers == 1) continue;
         c->offset = offset;
-        offset += line(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks * (size_t)c->strips *
-                       sizeof(float));
+        offset += es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks *
+                             (size_t)c->strips * sizeof(float));
     }
     return offset;
 }
@@ -631,8 +630,8 @@ static void scratch(es_native_plan *p, const es_network *n) {
     size_t weights = ES_NATIVE_LANES * ES_NATIVE_LANES * 9; /* as stored */
     if (p->staging < weights) p->staging = weights;
     p->staging += ES_NATIVE_LANES - p->staging % ES_NATIVE_LANES;
-    p->thread_bytes = line(p->products * sizeof(float)) + line(p->own * sizeof(float)) +
-                      line(p->patch) + line(p->staging * sizeof(float));
+    p->thread_bytes = es_aligned(p->products * sizeof(float)) + es_aligned(p->own * sizeof(float)) +
+                      es_aligned(p->patch) + es_aligned(p->staging * sizeof(float));
 }
 
 static void progress(es_native_plan *p) {
@@ -658,10 +657,10 @@ static bool layout(es_native_plan *p, const es_network *n) {
     p->thread_offset = offset;
     offset += p->thread_bytes * (size_t)p->members;
     p->zeros = offset;
-    offset += line(p->patch);
+    offset += es_aligned(p->patch);
     p->group_offset = offset;
     for (int g = 0; g < p->group_count; g++) {
-        size_t weights = line(weights_of(p, g));
+        size_t weights = es_aligned(weights_of(p, g));
         p->group_weights[g + 1] = p->group_weights[g] + weights;
         if (p->weights_bytes < weights && !p->keeps) p->weights_bytes = weights;
     }

@@ -25,11 +25,11 @@ static inline es_native_scratch es_native_scratch_of(const es_native_run *run, i
     const es_native_plan *p = run->plan;
     char *base = run->arena + p->thread_offset + p->thread_bytes * (size_t)member;
     es_native_scratch s = {.member = member, .products = (float *)(void *)base};
-    base += (p->products * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+    base += es_aligned(p->products * sizeof(float));
     s.own = (float *)(void *)base;
-    base += (p->own * sizeof(float) + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+    base += es_aligned(p->own * sizeof(float));
     s.patch = base;
-    s.staging = (float *)(void *)(base + (p->patch + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN);
+    s.staging = (float *)(void *)(base + es_aligned(p->patch));
     return s;
 }
 

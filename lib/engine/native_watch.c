@@ -9,8 +9,6 @@
 #include "engine/native_run.h"
 #include "engine/statistics.h"
 
-static size_t line(size_t bytes) { return (bytes + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN; }
-
 static int chunks_of(const es_native_plan *p, const es_watch *w) {
     return p->sheets[w->sheet].padded / ES_NATIVE_LANES;
 }
@@ -143,11 +141,11 @@ size_t es_native_watch_layout(es_native_plan *p, int group, size_t offset) {
             es_watch *w = &p->watches[s->first_watch + k];
             const size_t chunks = (size_t)chunks_of(p, w);
             w->tallies = offset;
-            offset += line((size_t)p->members * chunks * sizeof(es_native_tally));
+            offset += es_aligned((size_t)p->members * chunks * sizeof(es_native_tally));
             w->totals = offset;
-            offset += line((size_t)w->units * chunks * 2 * sizeof(double));
+            offset += es_aligned((size_t)w->units * chunks * 2 * sizeof(double));
             w->samples = offset;
-            offset += line(ESRGAN_SAMPLES * sizeof(float));
+            offset += es_aligned(ESRGAN_SAMPLES * sizeof(float));
         }
     }
     return offset;

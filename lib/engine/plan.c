@@ -169,7 +169,7 @@ static esrgan_status assign_slots(es_plan *plan, uint64_t *peak, esrgan_error *e
 /* ---- Pieces of work, scratch -------------------------------------------------------------- */
 
 static void want_scratch(es_plan *plan, size_t bytes) {
-    bytes = (bytes + ES_ALIGN - 1) / ES_ALIGN * ES_ALIGN;
+    bytes = es_aligned(bytes);
     if (bytes > plan->scratch_bytes) plan->scratch_bytes = bytes;
 }
 
