@@ -3,6 +3,7 @@
  * the work is dealt out, memory as estimated, and every way of stopping.
  */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -290,6 +293,84 @@ static void threads(void **state) {
     esrgan_model_free(m);
 }
 
+/* Whose rows of the result are whose, and a caller that is slow to come back from its progress
+ * function: the team's first member falls behind, and others take its rows over. */
+typedef struct dawdler {
+    pthread_t caller;
+    picture picture;
+    struct timespec since; /* it last came back */
+    int calls, of_caller;  /* rows of the result */
+    unsigned luck;
+} dawdler;
+
+/* Takes as long as the caller worked since, or twice as long. */
+static int dawdle(void *context, double done) {
+    dawdler *d = context;
+    struct timespec now;
+    (void)done;
+    d->calls++;
+    d->luck = d->luck * 1664525 + 1013904223;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    long worked =
+        (now.tv_sec - d->since.tv_sec) * 1000000 + (now.tv_nsec - d->since.tv_nsec) / 1000;
+    if (d->calls > 1) usleep((useconds_t)(worked * (1 + (d->luck >> 31))) + 100);
+    clock_gettime(CLOCK_MONOTONIC, &d->since);
+    return 0;
+}
+
+static void read_for(void *context, int y, int rows, float *out, size_t channel_stride,
+                     size_t row_stride) {
+    read_rows(&((dawdler *)context)->picture, y, rows, out, channel_stride, row_stride);
+}
+
+static void write_for(void *context, int y, int rows, const float *in, size_t channel_stride,
+                      size_t row_stride) {
+    dawdler *d = context;
+    write_rows(&d->picture, y, rows, in, channel_stride, row_stride);
+    if (pthread_equal(pthread_self(), d->caller)) d->of_caller += rows;
+}
+
+/* The same bits, though members got other shares than in any undisturbed run. */
+static void uneven(void **state) {
+    (void)state;
+    static const int table[][2] = {{70, 40}, {30, 350}};
+    int of_callers = 0, even = 0;
+    const char *tiers[4];
+    esrgan_model *m = model_of(&usual, 9);
+    for (int t = 0, count = find_tiers(tiers, false); t < count; t++)
+        for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+            int height = table[i][0], width = table[i][1];
+            size_t n = count_out(m, height, width);
+            float *in = noise(count_in(m, height, width), 2), *out = malloc(n * sizeof *out);
+            float *want = result(m, tiers[t], 1, height, width, in);
+            for (unsigned run = 0; run < 3; run++) {
+                int members = run % 2 ? 3 : 2, *written = calloc((size_t)height * 4, sizeof(int));
+                bench b;
+                dawdler d = {.caller = pthread_self(), .luck = run};
+                d.picture = (picture){in, out, 3, 3, height, width, 4, written};
+                es_io io = {read_for, write_for, &d};
+                memset(out, 0, n * sizeof *out);
+                set_up(&b, m, tiers[t], members, NULL);
+                b.context.progress = dawdle;
+                b.context.progress_context = &d;
+                assert_int_equal(es_engine_direct.run(&b.context, height, width, &io, NULL),
+                                 ESRGAN_OK);
+                tear_down(&b);
+                assert_memory_equal(out, want, n * sizeof *out);
+                assert_true(d.calls > 5);
+                of_callers += d.of_caller;
+                even += height * 4 / members;
+                free(written);
+            }
+            free(want);
+            free(out);
+            free(in);
+        }
+    /* In all, for in one run the other members may have been stopped for long. */
+    if (even > 0) assert_in_range(of_callers, 0, even * 9 / 10);
+    esrgan_model_free(m);
+}
+
 /* The first rows and columns of a picture do not see what is beyond the network's reach: the same
  * bits in a picture that is cut into other bands. */
 static void bands(void **state) {
@@ -516,12 +597,19 @@ static void refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest direct[] = {
-        cmocka_unit_test(sizes),        cmocka_unit_test(wide),
-        cmocka_unit_test(kinds),        cmocka_unit_test(threefold),
-        cmocka_unit_test(threads),      cmocka_unit_test(bands),
-        cmocka_unit_test(estimates),    cmocka_unit_test(frugality),
-        cmocka_unit_test(kept_weights), cmocka_unit_test(failing_allocations),
-        cmocka_unit_test(stopping),     cmocka_unit_test(refusals),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(wide),
+        cmocka_unit_test(kinds),
+        cmocka_unit_test(threefold),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(uneven),
+        cmocka_unit_test(bands),
+        cmocka_unit_test(estimates),
+        cmocka_unit_test(frugality),
+        cmocka_unit_test(kept_weights),
+        cmocka_unit_test(failing_allocations),
+        cmocka_unit_test(stopping),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(direct, NULL, NULL);
 }

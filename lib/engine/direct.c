@@ -4,13 +4,13 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "engine/deal.h"
 #include "engine/direct_plan.h"
 
 enum {
-    FRAMES = 3,      /* an RRDB's input, its first and its second dense block's output */
-    LOWS = 2,        /* low bytes of an RRDB's input, and of its last dense block's output */
-    UNIT_ROWS = 256, /* at most, so that progress is told and cancelling heard in time */
-    BAND_ROWS = 16   /* of the tail, whose result is gathered row by row before it goes out */
+    FRAMES = 3,    /* an RRDB's input, its first and its second dense block's output */
+    LOWS = 2,      /* low bytes of an RRDB's input, and of its last dense block's output */
+    BAND_ROWS = 16 /* of the tail, whose result is gathered row by row before it goes out */
 };
 
 /* ---- What and whether --------------------------------------------------------------------- */
@@ -53,47 +53,41 @@ static const char *tier(const es_context *context) {
 
 /* What a run allocates. */
 typedef struct layout {
-    es_direct_grid grid[3]; /* by group */
-    size_t frame_plane;     /* elements */
-    size_t frame[FRAMES];   /* bytes from here on */
+    int columns[3];       /* by group: how many the picture is cut into */
+    int band_rows;        /* of the tail */
+    size_t frame_plane;   /* elements */
+    size_t frame[FRAMES]; /* bytes from here on */
     size_t low;
     size_t pack;
+    size_t hands;                 /* of all members */
     size_t rings, planes, floats; /* of each member: see member_memory */
 } layout;
 
-/*
- * Cuts the picture into units: as many as keep all members busy, of as little overlap as that
- * allows.  What is weighed is the time until the last member is done.
- */
-static es_direct_grid cut(int height, int width, int members, int group) {
+/* Columns that the picture must be cut into, where the pipeline's rings are to stay in the cache. */
+static int least_columns(int width, int group) {
     int halo = es_direct_halo(group), most = es_direct_max_width(group);
-    int least_cols = width <= most ? 1 : (width + most - 2 * halo - 1) / (most - 2 * halo);
-    int least_rows = (height + UNIT_ROWS - 1) / UNIT_ROWS;
-    int most_cols = members < width / 16 ? members : width / 16;
-    if (most_cols < least_cols) most_cols = least_cols;
-    es_direct_grid best = {0, 0};
-    int64_t best_cost = INT64_MAX;
-    for (int cols = least_cols; cols <= most_cols; cols++)
-        for (int rows = least_rows; rows <= height && rows <= least_rows + members; rows++) {
-            int64_t turns = ((int64_t)rows * cols + members - 1) / members;
-            int64_t high = (height + rows - 1) / rows + (rows > 1 ? halo / 2 : 0);
-            int64_t wide = (width + cols - 1) / cols + (cols > 1 ? 2 * halo : 0);
-            int64_t cost = turns * high * wide;
-            if (cost < best_cost) {
-                best_cost = cost;
-                best = (es_direct_grid){rows, cols};
-            }
-        }
-    return best;
+    return width <= most ? 1 : (width + most - 2 * halo - 1) / (most - 2 * halo);
 }
 
-/* The tail goes by bands that a member computes unit by unit and hands out whole. */
-static es_direct_grid cut_tail(int height, int width, int members) {
-    int halo = es_direct_halo(ES_DIRECT_TAIL), most = es_direct_max_width(ES_DIRECT_TAIL);
-    int rounds = (height + BAND_ROWS * members - 1) / (BAND_ROWS * members);
-    int rows = rounds * members < height ? rounds * members : height;
-    int cols = width <= most ? 1 : (width + most - 2 * halo - 1) / (most - 2 * halo);
-    return (es_direct_grid){rows, cols};
+/*
+ * Columns that let the team be done first.  Members share the columns' rows, one column after the
+ * other: few columns have little overlap, but where members are many, their stretches get low, and
+ * then what each computes of its neighbours' rows weighs more.
+ */
+static int choose_columns(int height, int width, int members, int group) {
+    int halo = es_direct_halo(group), best = 0;
+    int least = least_columns(width, group), most = members < width / 16 ? members : width / 16;
+    int64_t best_cost = INT64_MAX;
+    for (int cols = least; cols <= most || cols == least; cols++) {
+        int64_t high = ((int64_t)cols * height + members - 1) / members;
+        if (high % height != 0) high += halo / 2;
+        int64_t wide = (width + cols - 1) / cols + (cols > 1 ? 2 * halo : 0);
+        int64_t cost = high * wide;
+        if (cost >= best_cost) continue;
+        best_cost = cost;
+        best = cols;
+    }
+    return best;
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -102,10 +96,6 @@ static int enlargement(const es_direct_net *net) {
     int scale = 1;
     for (int i = 0; i < net->ups; i++) scale *= net->up[i].factor;
     return scale;
-}
-
-static int band_rows(es_direct_grid grid, int height) {
-    return (height + grid.rows - 1) / grid.rows;
 }
 
 static size_t whole_pack(const es_direct_net *net) {
@@ -125,16 +115,19 @@ static bool lay_out(layout *l, const es_direct_net *net, int height, int width, 
     l->low = l->frame_plane * (size_t)net->feature_planes;
     l->pack = larger(net->pack[ES_DIRECT_DENSE], net->pack[ES_DIRECT_TAIL]) * sizeof(uint16_t);
     if (keep) l->pack = whole_pack(net) * sizeof(uint16_t);
+    l->hands = (size_t)members * sizeof(es_deal_hand);
     l->rings = 0;
     for (int group = 0; group < 3; group++) {
-        l->grid[group] = group == ES_DIRECT_TAIL ? cut_tail(height, width, members)
-                                                 : cut(height, width, members, group);
+        l->columns[group] = group == ES_DIRECT_TAIL ? least_columns(width, group)
+                                                    : choose_columns(height, width, members, group);
         l->rings =
-            larger(l->rings, es_direct_ring_bytes(net, group, height, width, l->grid[group]));
+            larger(l->rings, es_direct_ring_bytes(net, group, height, width, l->columns[group]));
     }
+    l->band_rows = (height + members - 1) / members;
+    if (l->band_rows > BAND_ROWS) l->band_rows = BAND_ROWS;
     size_t scale = (size_t)enlargement(net);
     l->planes = (size_t)net->last.conv->channels * scale * scale * (size_t)width *
-                (size_t)band_rows(l->grid[ES_DIRECT_TAIL], height) * sizeof(float);
+                (size_t)l->band_rows * sizeof(float);
     l->floats =
         larger(es_direct_pack_scratch(net), 2 * (size_t)net->input_channels * (size_t)width) *
         sizeof(float);
@@ -168,6 +161,8 @@ typedef struct run {
     uint8_t *members; /* member_bytes each */
     kept own;         /* weights, where they are not kept */
     kept *weights;
+    es_deal_hand *hands;
+    es_deal deal;
     es_direct_work work;
     bool pack;       /* this group's weights are not there yet */
     double from, to; /* progress over the job under way */
@@ -190,10 +185,11 @@ static float *floats_of(const run *r, int member) {
 }
 
 /* Tells progress, from the caller's thread only; true where the run is to stop. */
-static bool report(run *r, int member, double share) {
-    if (member == 0 && atomic_load(&r->stop) == ESRGAN_OK)
-        atomic_store(&r->stop,
-                     (int)es_progress(r->context, r->from + share * (r->to - r->from), r->error));
+static bool report(run *r, int member) {
+    if (member == 0 && atomic_load(&r->stop) == ESRGAN_OK) {
+        double done = r->from + es_deal_done(&r->deal) * (r->to - r->from);
+        atomic_store(&r->stop, (int)es_progress(r->context, done, r->error));
+    }
     return atomic_load(&r->stop) != ESRGAN_OK;
 }
 
@@ -220,44 +216,64 @@ static void read_rows(run *r, int member, int members) {
     }
 }
 
-static void run_band(run *r, int member, int row) {
-    es_direct_grid grid = r->layout.grid[ES_DIRECT_TAIL];
-    size_t scale = (size_t)enlargement(&r->net), stride = (size_t)r->width * scale;
-    float *planes = planes_of(r, member);
-    es_direct_unit unit = {0};
-    size_t plane = 0;
-    for (int col = 0; col < grid.cols; col++) {
-        unit = es_direct_unit_at(grid, r->height, r->width, row, col);
-        plane = stride * scale * (size_t)(unit.y1 - unit.y0);
-        es_direct_unit_run(&r->work, unit, member, rings_of(r, member),
-                           planes + (size_t)unit.x0 * scale, plane, stride);
-    }
-    r->io->write(r->io->context, unit.y0 * (int)scale, (unit.y1 - unit.y0) * (int)scale, planes,
-                 plane, stride);
+/* A member's way through a column: the deal counts rows on from column to column. */
+typedef struct turn {
+    run *r;
+    int member, above; /* rows of the columns before */
+} turn;
+
+static int claim_rows(void *context, int row) {
+    const turn *t = context;
+    es_deal *deal = &t->r->deal;
+    if (report(t->r, t->member)) return es_deal_claimed(deal, t->member) - t->above;
+    return es_deal_claim(deal, t->member, t->above + row) - t->above;
 }
 
-/* One group: read the picture where it is wanted, pack weights, run this member's units. */
+static void run_unit(run *r, int member, int first) {
+    int group = r->work.group, col = first / r->height;
+    turn t = {.r = r, .member = member, .above = col * r->height};
+    es_direct_claim claim = {claim_rows, &t};
+    es_direct_unit unit = es_direct_column(r->layout.columns[group], r->width, col);
+    unit.y0 = first - t.above;
+    unit.y1 = claim_rows(&t, unit.y0); /* claims none yet */
+    if (unit.y1 > r->height) unit.y1 = r->height;
+    if (unit.y1 > unit.y0)
+        es_direct_unit_run(&r->work, unit, member, rings_of(r, member), &claim, NULL);
+}
+
+/* The tail goes by bands that a member computes column by column and hands out whole. */
+static void run_band(run *r, int member, int first) {
+    int end = es_deal_claim(&r->deal, member, first + r->layout.band_rows);
+    if (end > first + r->layout.band_rows) end = first + r->layout.band_rows;
+    int scale = enlargement(&r->net), columns = r->layout.columns[ES_DIRECT_TAIL];
+    es_direct_planes out = {.row_stride = (size_t)r->width * (size_t)scale};
+    out.plane_stride = out.row_stride * (size_t)scale * (size_t)(end - first);
+    for (int col = 0; col < columns; col++) {
+        es_direct_unit unit = es_direct_column(columns, r->width, col);
+        unit.y0 = first;
+        unit.y1 = end;
+        out.base = planes_of(r, member) + (size_t)unit.x0 * (size_t)scale;
+        es_direct_unit_run(&r->work, unit, member, rings_of(r, member), NULL, &out);
+    }
+    r->io->write(r->io->context, first * scale, (end - first) * scale, planes_of(r, member),
+                 out.plane_stride, out.row_stride);
+}
+
+/* One group: read the picture where it is wanted, pack weights, run the rows dealt to this member. */
 static void job(void *context, int member, int members) {
     run *r = context;
     int group = r->work.group;
-    es_direct_grid grid = r->layout.grid[group];
     if (group != ES_DIRECT_DENSE) read_rows(r, member, members);
     if (r->pack)
         es_direct_pack(&r->net, group, r->kernels, (uint16_t *)r->work.pack, floats_of(r, member),
                        member, members);
-    es_team_barrier(r->context->team, member);
+    if (group != ES_DIRECT_DENSE || r->pack) es_team_barrier(r->context->team, member);
     r->kernels->begin();
-    int units = group == ES_DIRECT_TAIL ? grid.rows : grid.rows * grid.cols;
-    int first = (int)((int64_t)units * member / members);
-    int end = (int)((int64_t)units * (member + 1) / members);
-    for (int i = first; i < end && !report(r, member, (double)(i - first) / (end - first)); i++) {
-        if (group == ES_DIRECT_TAIL) {
-            run_band(r, member, i);
-            continue;
-        }
-        es_direct_unit unit =
-            es_direct_unit_at(grid, r->height, r->width, i / grid.cols, i % grid.cols);
-        es_direct_unit_run(&r->work, unit, member, rings_of(r, member), NULL, 0, 0);
+    for (int first; es_deal_next(&r->deal, member, &first) && !report(r, member);) {
+        if (group == ES_DIRECT_TAIL)
+            run_band(r, member, first);
+        else
+            run_unit(r, member, first);
     }
     r->kernels->end();
 }
@@ -279,6 +295,8 @@ static esrgan_status run_group(run *r, int group, int number, es_direct_frame in
                                .out = out,
                                .far = group == ES_DIRECT_DENSE && number % 3 == 0};
     r->pack = number >= r->weights->packed;
+    int columns = group == ES_DIRECT_TAIL ? 1 : r->layout.columns[group];
+    es_deal_start(&r->deal, columns * r->height);
     es_team_run(r->context->team, job, r);
     if (r->pack && r->context->keep_weights) r->weights->packed = number + 1;
     return (esrgan_status)atomic_load(&r->stop);
@@ -340,7 +358,10 @@ static bool get_memory(run *r) {
     r->frames[1].low = r->frames[2].low = r->lows[1];
     size_t members = (size_t)r->context->members;
     r->members = es_alloc(allocator_of(r), members * member_bytes(&r->layout));
-    return r->members != NULL && get_weights(r);
+    r->hands = es_alloc(allocator_of(r), r->layout.hands);
+    if (r->members == NULL || r->hands == NULL) return false;
+    es_deal_init(&r->deal, r->hands, r->context->members);
+    return get_weights(r);
 }
 
 static void release_memory(run *r) {
@@ -348,6 +369,7 @@ static void release_memory(run *r) {
         es_free(allocator_of(r), r->frame_memory[i], r->layout.frame[i]);
     for (int i = 0; i < LOWS; i++) es_free(allocator_of(r), r->lows[i], r->layout.low);
     es_free(allocator_of(r), r->members, (size_t)r->context->members * member_bytes(&r->layout));
+    es_free(allocator_of(r), r->hands, r->layout.hands);
     if (r->own.pack) release_kept(&r->own);
 }
 
@@ -373,7 +395,7 @@ static esrgan_status estimate(const es_context *context, int height, int width, 
     run r = {0};
     esrgan_status status = prepare(&r, (es_context *)context, height, width, error);
     if (status != ESRGAN_OK) return status;
-    *bytes = r.layout.pack + (uint64_t)context->members * member_bytes(&r.layout);
+    *bytes = r.layout.pack + (uint64_t)context->members * member_bytes(&r.layout) + r.layout.hands;
     if (context->keep_weights) *bytes += sizeof(kept);
     for (int i = 0; i < FRAMES; i++) *bytes += r.layout.frame[i];
     *bytes += LOWS * r.layout.low;

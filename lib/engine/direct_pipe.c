@@ -50,8 +50,8 @@ typedef struct pipe {
     int stage_count;
     int loaded; /* rows */
     int load_end;
-    float *planes;
-    size_t plane_stride, row_stride;
+    const es_direct_claim *claim;
+    const es_direct_planes *planes;
     /* The block in flight: its sums, and how they are to be finished. */
     float *sums[2];
     int32_t *lines[2];
@@ -126,10 +126,10 @@ static es_direct_unit surround(es_direct_unit u, int group, int height, int widt
 }
 
 size_t es_direct_ring_bytes(const es_direct_net *net, int group, int height, int width,
-                            es_direct_grid grid) {
+                            int columns) {
     size_t most = 0;
-    for (int col = 0; col < grid.cols; col++) {
-        es_direct_unit unit = es_direct_unit_at(grid, height, width, 0, col);
+    for (int col = 0; col < columns; col++) {
+        es_direct_unit unit = es_direct_column(columns, width, col);
         unit = surround(unit, group, height, width);
         ring rings[ES_DIRECT_MAX_RINGS];
         int count;
@@ -184,7 +184,7 @@ static bool finished(const stage *s) { return s->done >= end_of(s); }
  * count as there once it is finished. */
 static long available(const pipe *p, int index) {
     if (index == LOADER)
-        return p->loaded == p->load_end ? LONG_MAX / 2 : (long)p->loaded * p->rings[0].pitch;
+        return p->loaded >= p->load_end ? LONG_MAX / 2 : (long)p->loaded * p->rings[0].pitch;
     const stage *s = &p->stages[index];
     if (finished(s)) return LONG_MAX / 2;
     if (s->layer->factor == 1) return s->done;
@@ -284,7 +284,7 @@ static target target_of(const pipe *p, const stage *s, int phase) {
     t.end = (p->unit.x1 - p->xs) * scale;
     if (p->work->group == ES_DIRECT_TAIL) {
         t.nowhere = -1; /* emit leaves it out */
-        t.pitch = (long)p->row_stride;
+        t.pitch = (long)p->planes->row_stride;
         t.origin = -((long)(p->unit.y0 - p->ys) * scale * t.pitch + t.first);
     } else {
         t.nowhere = (int32_t)((long)p->work->height * p->work->width + p->member);
@@ -323,7 +323,7 @@ static void place_taps(es_direct_product *product, const stage *s, int phase, lo
 static void emit(const pipe *p, const stage *s, const float *bias, const float *sums,
                  const int32_t *places) {
     for (int c = 0; c < s->layer->conv->channels; c++) {
-        float *out = p->planes + (size_t)c * p->plane_stride;
+        float *out = p->planes->base + (size_t)c * p->planes->plane_stride;
         const float *from =
             sums + c / ES_DIRECT_HALF * (ES_DIRECT_BLOCK * ES_DIRECT_HALF) + c % ES_DIRECT_HALF;
         for (int i = 0; i < ES_DIRECT_BLOCK; i++)
@@ -445,6 +445,43 @@ static bool load(pipe *p) {
     return any;
 }
 
+/* Which rows each stage has to compute, from the last back to the first, and the loader to load. */
+static void set_rows(pipe *p) {
+    for (int i = p->stage_count - 1; i >= 0; i--) {
+        stage *s = &p->stages[i];
+        const stage *next = s + 1;
+        int factor = s->layer->factor, scale = s->in->scale;
+        int height = (p->work->height - p->ys) * scale; /* rows to the picture's end */
+        if (s->out == NULL) {
+            s->first_row = (p->unit.y0 - p->ys) * scale;
+            s->end_row = (p->unit.y1 - p->ys) * scale;
+        } else if (next->after < i) { /* only a residual, row by row */
+            s->first_row = next->first_row;
+            s->end_row = next->end_row;
+        } else {
+            s->first_row = next->first_row == 0 ? 0 : (next->first_row - 1) / factor;
+            s->end_row = (next->end_row + factor) / factor;
+            if (s->end_row > height) s->end_row = height;
+        }
+        s->to_bottom = s->end_row == height;
+    }
+    es_direct_unit around = surround(p->unit, p->work->group, p->work->height, p->work->width);
+    p->load_end = around.y1 - p->ys + (around.y1 == p->work->height); /* and a row of zeros */
+}
+
+/* How far the last stage may go now, on its way to `to`: others may have taken rows over.  What
+ * stages before it have computed of those is for nothing. */
+static long claim(pipe *p, const stage *last, long to) {
+    if (p->claim == NULL) return to;
+    int row = p->ys + (int)((to + last->in->pitch - 1) / last->in->pitch);
+    int end = p->claim->claim(p->claim->context, row);
+    if (end < p->unit.y1) {
+        p->unit.y1 = end;
+        set_rows(p);
+    }
+    return to < end_of(last) ? to : end_of(last);
+}
+
 static void run_stages(pipe *p) {
     const stage *last = &p->stages[p->stage_count - 1];
     for (bool stuck = false; !finished(last);) {
@@ -454,6 +491,7 @@ static void run_stages(pipe *p) {
             long to = reach(p, s);
             /* Part of a block is computed only where there is nothing else to do. */
             if (!stuck && to < end_of(s) && to > s->done) to -= (to - s->done) % ES_DIRECT_BLOCK;
+            if (to > s->done && s == last) to = claim(p, s, to);
             if (to <= s->done) continue;
             advance(p, s, to);
             any = true;
@@ -506,42 +544,16 @@ static void add_tail(pipe *p) {
     add_stage(p, &net->last, r, plane + features, NULL, 0);
 }
 
-/* Which rows each stage has to compute, from the last back to the first. */
-static void set_rows(pipe *p) {
-    for (int i = p->stage_count - 1; i >= 0; i--) {
-        stage *s = &p->stages[i];
-        const stage *next = s + 1;
-        int factor = s->layer->factor, scale = s->in->scale;
-        int height = (p->work->height - p->ys) * scale; /* rows to the picture's end */
-        if (s->out == NULL) {
-            s->first_row = (p->unit.y0 - p->ys) * scale;
-            s->end_row = (p->unit.y1 - p->ys) * scale;
-        } else if (next->after < i) { /* only a residual, row by row */
-            s->first_row = next->first_row;
-            s->end_row = next->end_row;
-        } else {
-            s->first_row = next->first_row == 0 ? 0 : (next->first_row - 1) / factor;
-            s->end_row = (next->end_row + factor) / factor;
-            if (s->end_row > height) s->end_row = height;
-        }
-        s->to_bottom = s->end_row == height;
-        s->done = (long)s->first_row * s->in->pitch;
-    }
-}
-
 void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, int member, void *rings,
-                        float *planes, size_t plane_stride, size_t row_stride) {
+                        const es_direct_claim *claim, const es_direct_planes *planes) {
     es_direct_unit around = surround(unit, work->group, work->height, work->width);
     pipe p = {.work = work,
               .unit = unit,
               .member = member,
               .xs = around.x0,
               .ys = around.y0,
-              .load_end = around.y1 - around.y0,
-              .planes = planes,
-              .plane_stride = plane_stride,
-              .row_stride = row_stride};
-    if (around.y1 == work->height) p.load_end++; /* a row of zeros */
+              .claim = claim,
+              .planes = planes};
     uint8_t *at = rings;
     for (int i = 0; i < 2; i++, at += SUMS_BYTES) p.sums[i] = (float *)(void *)at;
     for (int i = 0; i < 2; i++, at += LINES_BYTES) p.lines[i] = (int32_t *)(void *)at;
@@ -556,5 +568,7 @@ void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, int mem
     if (work->group == ES_DIRECT_DENSE) add_dense(&p);
     if (work->group == ES_DIRECT_TAIL) add_tail(&p);
     set_rows(&p);
+    for (int i = 0; i < p.stage_count; i++)
+        p.stages[i].done = (long)p.stages[i].first_row * p.stages[i].in->pitch;
     run_stages(&p);
 }

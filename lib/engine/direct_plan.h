@@ -2,11 +2,12 @@
  * The direct engine: RRDBNet by direct convolution on bfloat16, for CPUs whose matrix instructions
  * make that faster than Winograd (kernels/direct.h).  Private to direct*.c.
  *
- * The picture is cut into units.  In a unit, convolutions that follow one another run as a pipeline
- * over rings of rows that stay in the L2 cache: each stage is as far behind the one before as its
- * kernel reaches down.  Only what the network truly keeps lies in full frames: the input of an RRDB
- * and the values between its dense blocks.  Units overlap: each computes for itself what it needs
- * of its neighbours' inner values, so units of one pipeline know nothing of each other.
+ * The picture is cut into columns, and their rows are dealt out (deal.h): a unit is a stretch of
+ * rows of a column.  In a unit, convolutions that follow one another run as a pipeline over rings of
+ * rows that stay in the L2 cache: each stage is as far behind the one before as its kernel reaches
+ * down.  Only what the network truly keeps lies in full frames: the input of an RRDB and the values
+ * between its dense blocks.  Units overlap: each computes for itself what it needs of its
+ * neighbours' inner values, so units of one pipeline know nothing of each other.
  */
 #ifndef ES_ENGINE_DIRECT_PLAN_H
 #define ES_ENGINE_DIRECT_PLAN_H
@@ -79,22 +80,31 @@ typedef struct es_direct_frame {
     size_t plane; /* elements */
 } es_direct_frame;
 
-/* How a pipeline cuts the picture. */
-typedef struct es_direct_grid {
-    int rows, cols; /* units down and across */
-} es_direct_grid;
-
+/* What a pipeline computes at a time. */
 typedef struct es_direct_unit {
     int x0, x1, y0, y1;
 } es_direct_unit;
 
-static inline es_direct_unit es_direct_unit_at(es_direct_grid grid, int height, int width, int row,
-                                               int col) {
-    return (es_direct_unit){.x0 = (int)((int64_t)width * col / grid.cols),
-                            .x1 = (int)((int64_t)width * (col + 1) / grid.cols),
-                            .y0 = (int)((int64_t)height * row / grid.rows),
-                            .y1 = (int)((int64_t)height * (row + 1) / grid.rows)};
+/* One of the columns that a picture is cut into. */
+static inline es_direct_unit es_direct_column(int columns, int width, int col) {
+    return (es_direct_unit){.x0 = (int)((int64_t)width * col / columns),
+                            .x1 = (int)((int64_t)width * (col + 1) / columns)};
 }
+
+/* Who may change where a unit ends while it is run. */
+typedef struct es_direct_claim {
+    /* Claims the unit's rows before `row`, from which on no other may take them over; returns where
+     * the unit ends now: where it did, or earlier, but not before what has been claimed. */
+    int (*claim)(void *context, int row);
+    void *context;
+} es_direct_claim;
+
+/* Where the tail's result goes: channel c, row y, column x of the unit to
+ * base[c * plane_stride + y * row_stride + x]. */
+typedef struct es_direct_planes {
+    float *base;
+    size_t plane_stride, row_stride;
+} es_direct_planes;
 
 /* What a pipeline works on, the same for all its units. */
 typedef struct es_direct_work {
@@ -109,17 +119,17 @@ typedef struct es_direct_work {
     bool far;              /* dense: the third of an RRDB, whose input lies in `out` */
 } es_direct_work;
 
-/* Bytes that es_direct_unit_run needs for any unit of a grid. */
+/* Bytes that es_direct_unit_run needs for any unit of these columns. */
 size_t es_direct_ring_bytes(const es_direct_net *net, int group, int height, int width,
-                            es_direct_grid grid);
+                            int columns);
 /* The most columns of a unit, its surroundings included. */
 int es_direct_max_width(int group);
 /* Columns that a unit needs of its neighbours, each side. */
 int es_direct_halo(int group);
 
-/* Runs one unit.  `rings` holds es_direct_ring_bytes.  The tail writes its result to `planes`:
- * channel c, row y, column x of the unit at c * plane_stride + y * row_stride + x. */
+/* Runs one unit.  `rings` holds es_direct_ring_bytes.  `claim` is asked before each of the unit's
+ * rows is computed for the last time; NULL: they are claimed already.  `planes` is the tail's. */
 void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, int member, void *rings,
-                        float *planes, size_t plane_stride, size_t row_stride);
+                        const es_direct_claim *claim, const es_direct_planes *planes);
 
 #endif

@@ -6,7 +6,7 @@
 #include "engine/engine.h"
 #include "engine/statistics.h"
 
-static double seconds(void) {
+double es_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
@@ -20,7 +20,7 @@ esrgan_status es_progress(const es_context *context, double done, esrgan_error *
     double all = context->progress_from + done * (context->progress_to - context->progress_from);
     if (all > 1) all = 1;
     if (all < state->said) all = state->said;
-    const double now = seconds();
+    const double now = es_seconds();
     const bool first = state->said < 0, last = all >= 1 && state->said < 1;
     if (!first && !last && all - state->said < 1.0 / 256 && now - state->seconds < 0.1)
         return ESRGAN_OK;

@@ -1,0 +1,130 @@
+/* Stretches of rows, their claiming and their taking over. */
+#include "engine/deal.h"
+
+#include "engine/engine.h"
+
+enum {
+    LEAST_TAKEN = 4, /* rows: a cut costs about CUT of them, computed on both sides of it */
+    CUT = 2,
+    SLOWEST = 4 /* a member gets at least this part of an even share, to show whether it is slow */
+};
+
+static uint64_t stretch(int first, int end) { return (uint64_t)first << 32 | (uint32_t)end; }
+static int first_of(uint64_t s) { return (int)(s >> 32); }
+static int end_of(uint64_t s) { return (int)(uint32_t)s; }
+
+void es_deal_init(es_deal *deal, es_deal_hand *hands, int members) {
+    deal->hands = hands;
+    deal->members = members;
+    for (int i = 0; i < members; i++) {
+        hands[i].share = 1.0 / members;
+        hands[i].began = hands[i].ended = 0;
+        atomic_init(&hands[i].claimed, 0);
+        atomic_init(&hands[i].stretch, 0);
+    }
+}
+
+/* Shares by the speeds of the round before, half of the way: a single round may mislead. */
+static void learn(es_deal *deal) {
+    double all = 0, shares = 0;
+    for (int i = 0; i < deal->members; i++) {
+        es_deal_hand *h = &deal->hands[i];
+        if (h->claimed == 0 || !(h->ended > h->began)) continue;
+        all += h->claimed / (h->ended - h->began);
+        shares += h->share;
+    }
+    for (int i = 0; i < deal->members; i++) {
+        es_deal_hand *h = &deal->hands[i];
+        if (h->claimed == 0 || !(h->ended > h->began)) continue;
+        h->share += 0.5 * (shares * (h->claimed / (h->ended - h->began)) / all - h->share);
+    }
+}
+
+void es_deal_start(es_deal *deal, int rows) {
+    const double least = 1.0 / deal->members / SLOWEST;
+    double all = 0, sum = 0;
+    learn(deal);
+    for (int i = 0; i < deal->members; i++) {
+        es_deal_hand *h = &deal->hands[i];
+        if (h->share < least) h->share = least;
+        all += h->share;
+    }
+    for (int i = 0, first = 0; i < deal->members; i++) {
+        es_deal_hand *h = &deal->hands[i];
+        sum += h->share;
+        const int end = i + 1 < deal->members ? (int)(rows * (sum / all) + 0.5) : rows;
+        atomic_store(&h->stretch, stretch(first, end));
+        atomic_store(&h->claimed, 0);
+        h->began = h->ended = 0;
+        h->share /= all;
+        first = end;
+    }
+    deal->rows = rows;
+    atomic_store(&deal->left, rows);
+}
+
+/* Whose unclaimed rows will last longest, at the speed of this round; -1 if nobody has any. */
+static int slowest(const es_deal *deal, int but) {
+    int found = -1;
+    double most = 0;
+    for (int i = 0; i < deal->members; i++) {
+        const es_deal_hand *h = &deal->hands[i];
+        const uint64_t s = atomic_load(&h->stretch);
+        const double lasts = (double)(end_of(s) - first_of(s)) / (atomic_load(&h->claimed) + 1);
+        if (i == but || lasts <= most) continue;
+        most = lasts;
+        found = i;
+    }
+    return found;
+}
+
+/* Takes over the back of another's stretch: as much as lets both end together. */
+static bool take_over(es_deal *deal, int member) {
+    for (;;) {
+        const int other = slowest(deal, member);
+        if (other < 0) return false;
+        es_deal_hand *h = &deal->hands[other], *own = &deal->hands[member];
+        uint64_t s = atomic_load(&h->stretch);
+        const int first = first_of(s), end = end_of(s), rows = end - first;
+        const double mine = atomic_load(&own->claimed) + 1.0;
+        int taken = (int)(rows * (mine / (mine + atomic_load(&h->claimed) + 1))) - CUT;
+        if (taken > rows - LEAST_TAKEN) taken = rows - LEAST_TAKEN;
+        if (taken < LEAST_TAKEN) return false;
+        if (!atomic_compare_exchange_strong(&h->stretch, &s, stretch(first, end - taken))) continue;
+        /* Nobody else writes an empty stretch, so this needs no comparing. */
+        atomic_store(&own->stretch, stretch(end - taken, end));
+        return true;
+    }
+}
+
+bool es_deal_next(es_deal *deal, int member, int *first) {
+    es_deal_hand *h = &deal->hands[member];
+    h->ended = es_seconds();
+    if (h->began == 0) h->began = h->ended;
+    const uint64_t s = atomic_load(&h->stretch);
+    if (first_of(s) == end_of(s) && !take_over(deal, member)) return false;
+    *first = es_deal_claimed(deal, member);
+    return true;
+}
+
+int es_deal_claim(es_deal *deal, int member, int end) {
+    es_deal_hand *h = &deal->hands[member];
+    for (;;) {
+        uint64_t s = atomic_load(&h->stretch);
+        const int first = first_of(s), rows = (end < end_of(s) ? end : end_of(s)) - first;
+        if (rows <= 0) return end_of(s);
+        if (!atomic_compare_exchange_strong(&h->stretch, &s, stretch(first + rows, end_of(s))))
+            continue;
+        atomic_fetch_add(&h->claimed, rows);
+        atomic_fetch_sub(&deal->left, rows);
+        return end_of(s);
+    }
+}
+
+int es_deal_claimed(const es_deal *deal, int member) {
+    return first_of(atomic_load(&deal->hands[member].stretch));
+}
+
+double es_deal_done(const es_deal *deal) {
+    return 1 - (double)atomic_load(&deal->left) / deal->rows;
+}

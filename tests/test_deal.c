@@ -1,0 +1,178 @@
+/* Dealing rows out: every row once, more to who is faster, and nobody idle while others have much. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/threads.h"
+#include "engine/deal.h"
+#include "support/slow.h"
+
+enum { MOST_ROWS = 5000, MOST_MEMBERS = 16 };
+
+/* Claims up to `count` of the member's next rows; returns how many it got. */
+static int claim(es_deal *deal, int member, int count) {
+    int first;
+    if (!es_deal_next(deal, member, &first)) return 0;
+    es_deal_claim(deal, member, first + count);
+    return es_deal_claimed(deal, member) - first;
+}
+
+/* Where each member's rows start and end. */
+static void stretches_are(es_deal *deal, const int (*want)[2], int members) {
+    for (int m = 0; m < members; m++) {
+        int first = es_deal_claimed(deal, m);
+        assert_int_equal(first, want[m][0]);
+        assert_int_equal(es_deal_claim(deal, m, first), want[m][1]);
+    }
+}
+
+static void the_first_round_is_even(void **state) {
+    (void)state;
+    es_deal_hand hands[MOST_MEMBERS];
+    es_deal deal;
+    es_deal_init(&deal, hands, 3);
+    es_deal_start(&deal, 100);
+    stretches_are(&deal, (const int[][2]){{0, 33}, {33, 67}, {67, 100}}, 3);
+    assert_true(es_deal_done(&deal) == 0);
+    /* Fewer rows than members: whoever gets none has nothing to take over either. */
+    es_deal_start(&deal, 1);
+    int first, got = 0;
+    for (int m = 0; m < 3; m++)
+        if (es_deal_next(&deal, m, &first)) got += claim(&deal, m, 5);
+    assert_int_equal(got, 1);
+    assert_true(es_deal_done(&deal) == 1);
+}
+
+static void claims_end_where_the_stretch_ends(void **state) {
+    (void)state;
+    es_deal_hand hands[2];
+    es_deal deal;
+    es_deal_init(&deal, hands, 2);
+    es_deal_start(&deal, 40);
+    assert_int_equal(es_deal_claim(&deal, 0, 15), 20);
+    assert_int_equal(es_deal_claimed(&deal, 0), 15);
+    assert_true(es_deal_done(&deal) == 15.0 / 40);
+    assert_int_equal(es_deal_claim(&deal, 0, 10), 20); /* is claimed already */
+    assert_int_equal(es_deal_claimed(&deal, 0), 15);
+    assert_int_equal(es_deal_claim(&deal, 0, 100), 20);
+    assert_int_equal(es_deal_claimed(&deal, 0), 20);
+    assert_int_equal(es_deal_claimed(&deal, 1), 20);
+    assert_int_equal(es_deal_claim(&deal, 1, 21), 40);
+}
+
+static void the_back_is_taken_over(void **state) {
+    (void)state;
+    es_deal_hand hands[3];
+    es_deal deal;
+    int first;
+    es_deal_init(&deal, hands, 3);
+    es_deal_start(&deal, 150);
+    assert_int_equal(claim(&deal, 0, 10), 10);
+    assert_int_equal(claim(&deal, 1, 30), 30);
+    assert_int_equal(claim(&deal, 2, 50), 50);
+    /* From the slowest, 40 rows left: as five to one, but for what a cut costs. */
+    assert_true(es_deal_next(&deal, 2, &first));
+    assert_in_range(first, 15, 20);
+    assert_int_equal(es_deal_claim(&deal, 2, first), 50);
+    assert_int_equal(es_deal_claim(&deal, 0, 10), first);
+    assert_int_equal(es_deal_claimed(&deal, 0), 10);
+    /* What is claimed stays, and little is not worth it. */
+    assert_int_equal(claim(&deal, 2, 50), 50 - first);
+    assert_int_equal(claim(&deal, 1, 13), 13);
+    assert_int_equal(es_deal_claim(&deal, 0, 14), first);
+    assert_false(es_deal_next(&deal, 2, &first));
+    while (claim(&deal, 0, 3) + claim(&deal, 1, 3) > 0) continue;
+    assert_true(es_deal_done(&deal) == 1);
+}
+
+/* One of two members takes ten times as long: it comes to be dealt less, until that changes. */
+static void the_slow_are_dealt_less(void **state) {
+    (void)state;
+    es_deal_hand hands[2];
+    es_deal deal;
+    es_deal_init(&deal, hands, 2);
+    for (int round = 0; round < 10; round++) {
+        int slow = round < 5, first;
+        es_deal_start(&deal, 64);
+        int end = es_deal_claim(&deal, 0, 0); /* of member 0's rows */
+        assert_in_range(end, 64 / 10, 64 - 64 / 10);
+        if (round > 0 && round <= 5) assert_true(end > 36);
+        if (round > 6) assert_true(end < 28);
+        for (int m = 0; m < 2; m++) {
+            assert_true(es_deal_next(&deal, m, &first));
+            es_deal_claim(&deal, m, 64);
+        }
+        usleep(2000);
+        assert_false(es_deal_next(&deal, !slow, &first));
+        usleep(18000);
+        assert_false(es_deal_next(&deal, slow, &first));
+    }
+}
+
+typedef struct field {
+    es_deal deal;
+    es_deal_hand hands[MOST_MEMBERS];
+    int cells[MOST_ROWS]; /* plain on purpose: nobody else may have the same row */
+} field;
+
+static void plough(void *context, int member, int members) {
+    field *f = context;
+    unsigned luck = (unsigned)(member * 77 + members);
+    for (int first; es_deal_next(&f->deal, member, &first);) {
+        for (int end = first, mine = first; mine <= end;) {
+            luck = luck * 1664525 + 1013904223;
+            end = es_deal_claim(&f->deal, member, mine + 1 + (int)(luck >> 29));
+            int claimed = es_deal_claimed(&f->deal, member);
+            if (claimed == mine) break;
+            for (; mine < claimed; mine++) f->cells[mine]++;
+            if (luck >> 24 < 8) usleep((unsigned)member * 20);
+        }
+    }
+}
+
+static void every_row_is_claimed_once(void **state) {
+    (void)state;
+    static const int sizes[] = {1, 2, 3, 7, 16};
+    field *f = malloc(sizeof *f);
+    assert_non_null(f);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const esrgan_allocator a = es_allocator(NULL);
+        es_team *team = NULL;
+        assert_int_equal(es_team_create(&team, sizes[s], &a, NULL), ESRGAN_OK);
+        memset(f->cells, 0, sizeof f->cells);
+        es_deal_init(&f->deal, f->hands, sizes[s]);
+        for (int round = 0; round < 60; round++) {
+            int rows = round % 10 == 9 ? MOST_ROWS : 1 + round * round;
+            es_deal_start(&f->deal, rows);
+            es_team_run(team, plough, f);
+            assert_true(es_deal_done(&f->deal) == 1);
+            for (int y = 0; y < MOST_ROWS; y++) {
+                if (f->cells[y] != (y < rows))
+                    fail_msg("%d members, %d rows: row %d was claimed %d times", sizes[s], rows, y,
+                             f->cells[y]);
+                f->cells[y] = 0;
+            }
+        }
+        es_team_free(team);
+    }
+    free(f);
+}
+
+int main(void) {
+    const struct CMUnitTest deal[] = {
+        cmocka_unit_test(the_first_round_is_even),
+        cmocka_unit_test(claims_end_where_the_stretch_ends),
+        cmocka_unit_test(the_back_is_taken_over),
+        cmocka_unit_test(the_slow_are_dealt_less),
+        cmocka_unit_test(every_row_is_claimed_once),
+    };
+    return cmocka_run_group_tests(deal, NULL, NULL);
+}
