@@ -131,6 +131,7 @@ typedef void (*es_native_tally_add)(const es_native_region *region, es_native_ta
 
 typedef struct es_native_kernels {
     const char *name;
+    int vector; /* channels of a vector                                                          */
     int panel; /* channels out of a full panel; a multiple of LANES, the rest goes LANES at a time */
     int block; /* tiles that one register block takes                                             */
     es_native_multiply multiply_panel, multiply_lanes;

@@ -328,6 +328,7 @@ ES_TALLY(BF16)
 
 const es_native_kernels KERNELS = {
     .name = KERNELS_NAME,
+    .vector = VL,
     .panel = PANEL,
     .block = BLOCK,
     .multiply_panel = multiply_panel,
