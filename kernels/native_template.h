@@ -99,6 +99,8 @@ ES_INLINE int patch_of(es_native_shape s) {
     return s < ES_NATIVE_F2_UP ? 4 + 2 * (s % 3) : 3 + s % 3;
 }
 
+/* Asks for the pixels of the next channels, at last for those of the next tile in the row, and for
+ * the next tile's points: pixels asked for a whole tile ahead would be gone before they are used. */
 ES_INLINE void input(es_native_shape shape, es_native_format format, const void *const *rows,
                      ptrdiff_t step, int channels, float *v, size_t point_stride,
                      size_t chunk_stride) {
@@ -109,12 +111,12 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
     ES_UNROLL for (int i = 0; i < n; i++) row[i] = rows[i];
     for (int c = 0; c < channels; c += VL) {
         VF t[ES_NATIVE_MAX_PATCH][ES_NATIVE_MAX_PATCH];
-        ptrdiff_t at = c * size;
-        for (int j = 0; j < n; j++, at += step) {
+        ptrdiff_t at = c * size, soon = c + VL < channels ? at + VL * size : next;
+        for (int j = 0; j < n; j++, at += step, soon += step) {
             VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
             ES_UNROLL for (int i = 0; i < n; i++) {
                 d[i] = load(format, row[i] + at);
-                __builtin_prefetch(row[i] + at + next, 0, 3);
+                __builtin_prefetch(row[i] + soon, 0, 3);
             }
             transform_in(shape, d, r);
             ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
@@ -161,6 +163,29 @@ ES_INLINE void weights(es_native_shape shape, const float *g, float *u, size_t c
     }
 }
 
+/* A row of a tile's outputs on its way to pixels, at `at` bytes from each pixel's beginning: one
+ * step for all of them before the next, so that loads do not wait for stores. */
+ES_INLINE void finish(es_native_format format, int tile, int width, const es_native_store *s, int i,
+                      ptrdiff_t at, VF *x) {
+    if (s->activate) {
+        const VF slope = vf_set1(s->slope);
+        ES_UNROLL for (int j = 0; j < tile; j++) x[j] = vf_lrelu(x[j], slope);
+    }
+    for (int k = 0; k < s->residuals; k++) {
+        const VF alpha = vf_set1(s->alpha[k]);
+        const char *other = (const char *)s->residual[k][i] + at;
+        const ptrdiff_t step = s->residual_step[k];
+        ES_UNROLL for (int j = 0; j < tile; j++) {
+            if (j < width) x[j] = vf_fma(alpha, x[j], load(format, other + j * step));
+        }
+    }
+    char *out = (char *)s->row[i] + at;
+    const ptrdiff_t step = s->step;
+    ES_UNROLL for (int j = 0; j < tile; j++) {
+        if (j < width) store(format, out + j * step, x[j]);
+    }
+}
+
 ES_INLINE void output(es_native_shape shape, es_native_format format, const float *m,
                       size_t point_stride, int channels, const es_native_store *s) {
     const int side = points_of(shape), tile = tile_of(shape);
@@ -177,21 +202,15 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
             transform_out(shape, d, r);
             ES_UNROLL for (int i = 0; i < tile; i++) t[i][j] = r[i];
         }
-        const VF bias = vf_load(s->bias + c), slope = vf_set1(s->slope);
+        const VF bias = vf_load(s->bias + c);
         for (int i = 0; i < s->height; i++) {
             VF r[ES_NATIVE_MAX_TILE];
+            t[i][1] = vf_add(t[i][1], bias); /* point 1 is part of every output */
             transform_out(shape, t[i], r);
-            char *out = (char *)s->row[i] + c * size;
-            ES_UNROLL for (int j = 0; j < tile; j++) {
-                if (j >= s->width) break;
-                VF x = vf_add(r[j], bias);
-                if (s->activate) x = vf_lrelu(x, slope);
-                for (int k = 0; k < s->residuals; k++)
-                    x = vf_fma(vf_set1(s->alpha[k]), x,
-                               load(format, (const char *)s->residual[k][i] + c * size +
-                                                j * s->residual_step[k]));
-                store(format, out + j * s->step, x);
-            }
+            if (s->width == tile)
+                finish(format, tile, tile, s, i, c * size, r);
+            else
+                finish(format, tile, s->width, s, i, c * size, r);
         }
     }
 }

@@ -9,36 +9,37 @@
 
 #define ES_INLINE static inline __attribute__((always_inline))
 
+/* Points of one value and two signs share sums; those of inverse values, differences as well. */
 ES_INLINE void winograd_in6(const VF *d, VF *t) {
-    const VF c525 = vf_set1(5.25f), c425 = vf_set1(-4.25f), c025 = vf_set1(0.25f);
-    const VF c125 = vf_set1(-1.25f), c05 = vf_set1(0.5f), c25 = vf_set1(-2.5f);
-    const VF c2 = vf_set1(2.0f), c4 = vf_set1(4.0f), c5 = vf_set1(-5.0f);
-    t[0] = vf_fma(c525, vf_sub(d[4], d[2]), vf_sub(d[0], d[6]));
-    t[7] = vf_fma(c525, vf_sub(d[3], d[5]), vf_sub(d[7], d[1]));
+    const VF c525 = vf_set1(5.25f), c425 = vf_set1(-4.25f), m4 = vf_set1(-4.0f);
+    const VF m025 = vf_set1(-0.25f), c05 = vf_set1(0.5f), m05 = vf_set1(-0.5f);
+    const VF c2 = vf_set1(2.0f), m2 = vf_set1(-2.0f);
+    VF d42 = vf_sub(d[4], d[2]), d64 = vf_sub(d[6], d[4]);
+    VF d35 = vf_sub(d[3], d[5]), d13 = vf_sub(d[1], d[3]);
+    t[0] = vf_fma(c525, d42, vf_sub(d[0], d[6]));
+    t[7] = vf_fma(c525, d35, vf_sub(d[7], d[1]));
     VF even = vf_fma(c425, d[4], vf_add(d[2], d[6]));
     VF odd = vf_fma(c425, d[3], vf_add(d[1], d[5]));
     t[1] = vf_add(even, odd);
     t[2] = vf_sub(even, odd);
-    even = vf_fma(c025, d[2], vf_fma(c125, d[4], d[6]));
-    odd = vf_fma(c05, d[1], vf_fma(c25, d[3], vf_mul(c2, d[5])));
-    t[3] = vf_add(even, odd);
-    t[4] = vf_sub(even, odd);
-    even = vf_fma(c4, d[2], vf_fma(c5, d[4], d[6]));
-    odd = vf_fma(c2, d[1], vf_fma(c25, d[3], vf_mul(c05, d[5])));
-    t[5] = vf_add(even, odd);
-    t[6] = vf_sub(even, odd);
+    even = vf_fma(m025, d42, d64), odd = vf_fma(m4, d35, d13);
+    t[3] = vf_fma(c05, odd, even);
+    t[4] = vf_fma(m05, odd, even);
+    even = vf_fma(m4, d42, d64), odd = vf_fma(m025, d35, d13);
+    t[5] = vf_fma(c2, odd, even);
+    t[6] = vf_fma(m2, odd, even);
 }
 
 ES_INLINE void winograd_in4(const VF *d, VF *t) {
-    const VF c2 = vf_set1(2.0f), c4 = vf_set1(4.0f), m4 = vf_set1(-4.0f), m5 = vf_set1(-5.0f);
-    t[0] = vf_fma(c4, d[0], vf_fma(m5, d[2], d[4]));
-    t[5] = vf_fma(c4, d[1], vf_fma(m5, d[3], d[5]));
+    const VF c4 = vf_set1(4.0f), m4 = vf_set1(-4.0f), c2 = vf_set1(2.0f), m2 = vf_set1(-2.0f);
+    VF d42 = vf_sub(d[4], d[2]), d31 = vf_sub(d[3], d[1]);
+    t[0] = vf_fma(c4, vf_sub(d[0], d[2]), d42);
+    t[5] = vf_fma(m4, d31, vf_sub(d[5], d[3]));
     VF even = vf_fma(m4, d[2], d[4]), odd = vf_fma(m4, d[1], d[3]);
     t[1] = vf_add(even, odd);
     t[2] = vf_sub(even, odd);
-    even = vf_sub(d[4], d[2]), odd = vf_mul(c2, vf_sub(d[3], d[1]));
-    t[3] = vf_add(even, odd);
-    t[4] = vf_sub(even, odd);
+    t[3] = vf_fma(c2, d31, d42);
+    t[4] = vf_fma(m2, d31, d42);
 }
 
 ES_INLINE void winograd_in2(const VF *d, VF *t) {
@@ -49,17 +50,16 @@ ES_INLINE void winograd_in2(const VF *d, VF *t) {
 }
 
 ES_INLINE void winograd_in6_up(const VF *e, VF *t) {
-    const VF c525 = vf_set1(5.25f), c425 = vf_set1(-4.25f), c4 = vf_set1(4.0f);
-    const VF c5 = vf_set1(-5.0f);
-    t[0] = vf_fma(c525, vf_sub(e[2], e[1]), vf_sub(e[0], e[3]));
-    t[1] = vf_mul(vf_set1(2.0f), vf_fma(c425, e[2], vf_add(e[1], e[3])));
-    VF a = vf_fma(c4, e[3], vf_fma(c5, e[2], e[1]));
+    const VF m525 = vf_set1(-5.25f), c4 = vf_set1(4.0f);
+    VF d12 = vf_sub(e[1], e[2]), d32 = vf_sub(e[3], e[2]);
+    t[0] = vf_fma(m525, d12, vf_sub(e[0], e[3]));
+    t[1] = vf_mul(vf_set1(2.0f), vf_fma(vf_set1(-4.25f), e[2], vf_add(e[1], e[3])));
+    VF a = vf_fma(c4, d32, d12), b = vf_fma(c4, d12, d32);
     t[2] = vf_mul(vf_set1(0.75f), a);
     t[3] = vf_mul(vf_set1(-0.25f), a);
-    VF b = vf_fma(c4, e[1], vf_fma(c5, e[2], e[3]));
     t[4] = vf_mul(vf_set1(1.5f), b);
     t[5] = vf_mul(vf_set1(0.5f), b);
-    t[6] = vf_fma(c525, vf_sub(e[2], e[3]), vf_sub(e[4], e[1]));
+    t[6] = vf_fma(m525, d32, vf_sub(e[4], e[1]));
 }
 
 ES_INLINE void winograd_in4_up(const VF *e, VF *t) {

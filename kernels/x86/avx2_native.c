@@ -21,8 +21,7 @@
 #define vf_accumulate(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
 
 static inline __m256 vf_lrelu(__m256 x, __m256 slope) {
-    return _mm256_blendv_ps(x, _mm256_mul_ps(x, slope),
-                            _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
+    return _mm256_blendv_ps(x, _mm256_mul_ps(x, slope), x); /* by the sign bits of x */
 }
 
 #define vf_load_f16(p) _mm256_cvtph_ps(_mm_loadu_si128((const void *)(p)))
