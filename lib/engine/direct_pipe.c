@@ -114,7 +114,7 @@ static size_t shape_rings(const es_direct_net *net, int group, int height, int w
 }
 
 #define SUMS_BYTES  (ES_DIRECT_SUMS * sizeof(float))
-#define LINES_BYTES (ES_DIRECT_BLOCK * sizeof(int32_t))
+#define LINES_BYTES (2 * ES_DIRECT_BLOCK * sizeof(int32_t))
 
 /* A unit with as much around it as its pipeline reads, within the picture. */
 static es_direct_unit surround(es_direct_unit u, int group, int height, int width) {
@@ -248,23 +248,25 @@ typedef struct target {
     int32_t nowhere;
 } target;
 
+/* Fills two blocks: the second one is room. */
 static void fill_lines(const target *t, int pitch, walk at, long limit, int32_t *lines) {
     long row = at.row, position = at.position;
-    int column = at.column;
+    int column = at.column, factor = t->factor;
     for (int i = 0; i < ES_DIRECT_BLOCK; row++, column = 0) {
         int count = pitch - column < ES_DIRECT_BLOCK - i ? pitch - column : ES_DIRECT_BLOCK - i;
-        long place = row * t->factor + t->down;
+        long place = row * factor + t->down;
         if (t->rows) place %= t->rows;
-        /* The line of the position at i is first + i * factor, from `start` to before `end`. */
-        int32_t first =
-            (int32_t)(t->origin + place * t->pitch + t->across) + (column - i) * t->factor;
+        int32_t line = (int32_t)(t->origin + place * t->pitch + t->across) + column * factor;
+        /* As if the row went on: what follows is overwritten, and a loop that always runs as often
+         * is done by vectors. */
+        for (int n = 0; n < ES_DIRECT_BLOCK; n++) lines[i + n] = line + n * factor;
+        /* Those from `start` to before `end` are wanted. */
         int start = i + (t->first > column ? t->first - column : 0), end = i + t->end - column;
-        if (end > i + count) end = i + count;
-        if (end > limit - position) end = (int)(limit - position);
         int stop = i + count;
+        if (end > limit - position) end = (int)(limit - position);
         for (; i < stop && i < start; i++) lines[i] = t->nowhere;
-        for (; i < end; i++) lines[i] = first + i * t->factor;
-        for (; i < stop; i++) lines[i] = t->nowhere;
+        for (i = end > i ? end : i; i < stop; i++) lines[i] = t->nowhere;
+        i = stop;
     }
 }
 
