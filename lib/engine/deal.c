@@ -63,38 +63,46 @@ void es_deal_start(es_deal *deal, int rows) {
     atomic_store(&deal->left, rows);
 }
 
-/* Whose unclaimed rows will last longest, at the speed of this round; -1 if nobody has any. */
-static int slowest(const es_deal *deal, int but) {
+/* How many of another's unclaimed rows a member should take over, so that both end together by
+ * their speeds in this round; 0 where that is too few to pay. */
+static int worth_taking(const es_deal *deal, int member, int other, uint64_t s) {
+    const int rows = end_of(s) - first_of(s);
+    const double mine = atomic_load(&deal->hands[member].claimed) + 1.0;
+    const double theirs = atomic_load(&deal->hands[other].claimed) + 1.0;
+    int taken = (int)(rows * (mine / (mine + theirs))) - CUT;
+    if (taken > rows - LEAST_TAKEN) taken = rows - LEAST_TAKEN;
+    return taken < LEAST_TAKEN ? 0 : taken;
+}
+
+/* Whose unclaimed rows will last longest, of those worth taking from; -1 if nobody's. */
+static int slowest(const es_deal *deal, int member) {
     int found = -1;
     double most = 0;
     for (int i = 0; i < deal->members; i++) {
         const es_deal_hand *h = &deal->hands[i];
         const uint64_t s = atomic_load(&h->stretch);
         const double lasts = (double)(end_of(s) - first_of(s)) / (atomic_load(&h->claimed) + 1);
-        if (i == but || lasts <= most) continue;
+        if (i == member || lasts <= most || worth_taking(deal, member, i, s) == 0) continue;
         most = lasts;
         found = i;
     }
     return found;
 }
 
-/* Takes over the back of another's stretch: as much as lets both end together. */
+/* Takes over the back of another's stretch. */
 static bool take_over(es_deal *deal, int member) {
-    for (;;) {
-        const int other = slowest(deal, member);
-        if (other < 0) return false;
-        es_deal_hand *h = &deal->hands[other], *own = &deal->hands[member];
-        uint64_t s = atomic_load(&h->stretch);
-        const int first = first_of(s), end = end_of(s), rows = end - first;
-        const double mine = atomic_load(&own->claimed) + 1.0;
-        int taken = (int)(rows * (mine / (mine + atomic_load(&h->claimed) + 1))) - CUT;
-        if (taken > rows - LEAST_TAKEN) taken = rows - LEAST_TAKEN;
-        if (taken < LEAST_TAKEN) return false;
-        if (!atomic_compare_exchange_strong(&h->stretch, &s, stretch(first, end - taken))) continue;
+    for (int other; (other = slowest(deal, member)) >= 0;) {
+        _Atomic uint64_t *theirs = &deal->hands[other].stretch;
+        uint64_t s = atomic_load(theirs);
+        const int end = end_of(s), taken = worth_taking(deal, member, other, s);
+        if (taken == 0) continue;
+        if (!atomic_compare_exchange_strong(theirs, &s, stretch(first_of(s), end - taken)))
+            continue;
         /* Nobody else writes an empty stretch, so this needs no comparing. */
-        atomic_store(&own->stretch, stretch(end - taken, end));
+        atomic_store(&deal->hands[member].stretch, stretch(end - taken, end));
         return true;
     }
+    return false;
 }
 
 bool es_deal_next(es_deal *deal, int member, int *first) {
