@@ -9,6 +9,9 @@ enum {
     SLOWEST = 4 /* a member gets at least this part of an even share, to show whether it is slow */
 };
 
+/* Seconds: what is measured in this time counts as much as all that was before. */
+#define TRUSTED 0.002
+
 static uint64_t stretch(int first, int end) { return (uint64_t)first << 32 | (uint32_t)end; }
 static int first_of(uint64_t s) { return (int)(s >> 32); }
 static int end_of(uint64_t s) { return (int)(uint32_t)s; }
@@ -24,19 +27,22 @@ void es_deal_init(es_deal *deal, es_deal_hand *hands, int members) {
     }
 }
 
-/* Shares by the speeds of the round before, half of the way: a single round may mislead. */
+/* Shares by the speeds of the round before, the more so the longer it took: short times mislead. */
 static void learn(es_deal *deal) {
-    double all = 0, shares = 0;
+    double all = 0, shares = 0, longest = 0;
     for (int i = 0; i < deal->members; i++) {
-        es_deal_hand *h = &deal->hands[i];
-        if (h->claimed == 0 || !(h->ended > h->began)) continue;
-        all += h->claimed / (h->ended - h->began);
+        const es_deal_hand *h = &deal->hands[i];
+        const double took = h->ended - h->began;
+        if (h->claimed == 0 || !(took > 0)) continue;
+        all += h->claimed / took;
         shares += h->share;
+        if (took > longest) longest = took;
     }
     for (int i = 0; i < deal->members; i++) {
         es_deal_hand *h = &deal->hands[i];
-        if (h->claimed == 0 || !(h->ended > h->began)) continue;
-        h->share += 0.5 * (shares * (h->claimed / (h->ended - h->began)) / all - h->share);
+        const double took = h->ended - h->began;
+        if (h->claimed == 0 || !(took > 0)) continue;
+        h->share += longest / (longest + TRUSTED) * (shares * (h->claimed / took) / all - h->share);
     }
 }
 
