@@ -2,7 +2,7 @@
  * Dealing rows to the members of a team by what they really get done.  Cores are not equally fast:
  * some are made so, and others are shared with somebody else's work for a while.
  *
- * Each member begins with a stretch of rows as long as it was fast in the round before.  It claims
+ * Each member begins with a stretch of rows as long as it was fast in the rounds before.  It claims
  * them from the front as it gets on.  A member that has come to its end takes over the back of what
  * another has not claimed, so that all are done at about the same time.  Every row is claimed
  * exactly once; which member does, and where stretches end, differs from run to run.
