@@ -100,7 +100,7 @@ ES_INLINE int patch_of(es_native_shape s) {
 }
 
 /* Asks for the pixels of the next channels, at last for those of the next tile in the row, and for
- * the next tile's points: pixels asked for a whole tile ahead would be gone before they are used. */
+ * the next tile's points: pixels asked for a whole tile ahead would be gone before their use. */
 ES_INLINE void input(es_native_shape shape, es_native_format format, const void *const *rows,
                      ptrdiff_t step, int channels, float *v, size_t point_stride,
                      size_t chunk_stride) {
@@ -219,12 +219,13 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
 
 /*
  * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for two chunks ahead of
- * their use, and into the next block's at the end; weights at the rate they are used up.
+ * their use, and into the next block's at the end; every line of weights as they are used up.
  */
 #define ES_AHEAD 2
 
 ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offset, const float *u,
                      int chunks, float *m, const es_native_ahead *ahead) {
+    enum { LINE = 64 };
     const size_t width = (size_t)vectors * VL;
     const size_t ask_step = width * sizeof(float) / (unsigned)ahead->share;
     const char *ask = (const char *)ahead->u;
@@ -241,6 +242,7 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
             ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
                 __builtin_prefetch(ask, 0, 3);
+                if (width * sizeof(float) > LINE) __builtin_prefetch(ask + ask_step / 2, 0, 3);
                 ask += ask_step;
                 __builtin_prefetch(near, 0, 3);
                 near += ES_NATIVE_LANES;
