@@ -92,6 +92,7 @@ ISA_avx512bf16 = $(ISA_avx512) -mavx512bf16
 ISA_amx        = $(ISA_avx512bf16) -mamx-tile -mamx-bf16
 ISA_neon       =
 ISA_neonbf16   = -march=armv8.2-a+bf16
+ISA_neonfp16   = -march=armv8.2-a+fp16fml
 isa_of         = $(ISA_$(firstword $(subst _, ,$(notdir $(1)))))
 
 # The plain kernels are loops for the compiler to vectorise; nobody looks at floating-point flags.

@@ -277,9 +277,10 @@ typedef struct esrgan_session_options {
     esrgan_precision precision;
     esrgan_backend backend;
     const char *isa; /* forces a kernel tier of the native backend: "scalar", "avx2", "avx512",
-                        "avx512bf16", "amx", "neon", "neonbf16" (bfloat16 only: those with "bf16"
-                        in their name, and "amx").  NULL: ESRGAN_ISA from the environment, else
-                        the best.  A tier that the CPU lacks is ESRGAN_E_UNSUPPORTED.              */
+                        "avx512bf16", "amx", "neon", "neonbf16", "neonfp16" (those with "bf16" in
+                        their name and "amx": bfloat16 only; "neonfp16": binary16 only).  NULL:
+                        ESRGAN_ISA from the environment, else the best.  A tier that the CPU lacks
+                        is ESRGAN_E_UNSUPPORTED.                                                   */
     int threads;     /* 0: ESRGAN_THREADS from the environment, else the CPUs this process may use.
                         The team is created with the session and lives as long.                    */
     uint64_t max_memory; /* bytes a run may allocate; a run that would need more is refused with

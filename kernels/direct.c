@@ -4,7 +4,7 @@
 #include "x86/cpu.h"
 
 const es_direct_kernels *const es_direct_tiers[] = {&es_direct_amx, &es_direct_avx512bf16,
-                                                    &es_direct_scalar, NULL};
+                                                    &es_direct_scalar_f16, &es_direct_scalar, NULL};
 
 int es_direct_usable(const es_direct_kernels *kernels) {
     unsigned needs = 0;
@@ -25,14 +25,19 @@ int es_direct_worthwhile(const es_direct_kernels *kernels) {
 #elif defined(__aarch64__)
 #include "arm/cpu.h"
 
-const es_direct_kernels *const es_direct_tiers[] = {&es_direct_neonbf16, &es_direct_scalar, NULL};
+const es_direct_kernels *const es_direct_tiers[] = {&es_direct_neonbf16, &es_direct_neonfp16,
+                                                    &es_direct_scalar_f16, &es_direct_scalar, NULL};
 
 int es_direct_usable(const es_direct_kernels *kernels) {
-    return kernels == &es_direct_scalar || (es_cpu_flags() & ES_CPU_BF16) != 0;
+    unsigned needs = 0;
+    if (kernels == &es_direct_neonbf16) needs = ES_CPU_BF16;
+    if (kernels == &es_direct_neonfp16) needs = ES_CPU_FP16FML;
+    return (es_cpu_flags() & needs) == needs;
 }
 
 /* BFMMLA multiplies two to four times as fast as FMLA, by core.  Winograd in FP32 saves more than
- * the first and about as much as the second; nothing is measured yet that would tell cores apart. */
+ * the first and about as much as the second; nothing is measured yet that would tell cores apart.
+ * FMLAL multiplies no faster than FMLA, and Winograd multiplies a fifth as often. */
 int es_direct_worthwhile(const es_direct_kernels *kernels) {
     (void)kernels;
     return 0;
@@ -40,9 +45,12 @@ int es_direct_worthwhile(const es_direct_kernels *kernels) {
 
 #else
 
-const es_direct_kernels *const es_direct_tiers[] = {&es_direct_scalar, NULL};
+const es_direct_kernels *const es_direct_tiers[] = {&es_direct_scalar_f16, &es_direct_scalar, NULL};
 
-int es_direct_usable(const es_direct_kernels *kernels) { return kernels == &es_direct_scalar; }
+int es_direct_usable(const es_direct_kernels *kernels) {
+    (void)kernels;
+    return 1;
+}
 
 int es_direct_worthwhile(const es_direct_kernels *kernels) {
     (void)kernels;

@@ -1,5 +1,6 @@
 /*
- * Contract of the direct convolution on bfloat16: operands bfloat16, sums float.
+ * Contract of the direct convolution in half precision: operands bfloat16 or binary16, as the tier
+ * has them, sums float.
  *
  * A picture lies in planes of ES_DIRECT_LANES channels: line p of a plane holds the channels of
  * position p (64 bytes, aligned to 64).  Positions run through rows that are separated by one
@@ -11,8 +12,9 @@
  * rounding and storing run in the shadow of the products.  The order of every sum depends on
  * chunks, kh and kw only, never on where a position lies in its block.
  *
- * Kernels allocate nothing and know no threads.  Denormal operands count as zero and denormal
- * results of rounding to bfloat16 become zero, as the instructions have it; NaN stays NaN.
+ * Kernels allocate nothing and know no threads.  NaN stays NaN.  In bfloat16 denormal operands count
+ * as zero and denormal results of rounding become zero, as the instructions have it; in binary16,
+ * whose range is short, denormals are kept.
  */
 #ifndef ES_KERNELS_DIRECT_H
 #define ES_KERNELS_DIRECT_H
@@ -24,6 +26,9 @@
 #define ES_DIRECT_BLOCK 48 /* positions of a block */
 #define ES_DIRECT_HALF  16 /* channels of a panel of weights and of a vector of sums */
 #define ES_DIRECT_PANEL (ES_DIRECT_LANES * ES_DIRECT_LANES) /* weights of one tap, chunk, plane */
+
+/* What operands are. */
+typedef enum es_direct_format { ES_DIRECT_BF16, ES_DIRECT_F16 } es_direct_format;
 
 /* Sums of a block: [half][position][channel of the half]. */
 #define ES_DIRECT_SUMS (2 * ES_DIRECT_BLOCK * ES_DIRECT_HALF)
@@ -39,11 +44,11 @@ typedef struct es_direct_product {
 
 /*
  * How sums leave: v = sum + bias; v = max(v, slope * v); v = near_scale * v + near;
- * v = far_scale * v + far; rounded to bfloat16 and stored.
+ * v = far_scale * v + far; rounded to the operands' format and stored.
  *
- * What is added and stored may have eight bits more than bfloat16, kept apart in planes of bytes so
- * that products need not skip over them: as bits, a float is (high << 16) + (low << 8), with low
- * signed.  Long sums of residuals keep their precision that way.
+ * Where that is bfloat16, what is added and stored may have eight bits more, kept apart in planes of
+ * bytes so that products need not skip over them: as bits, a float is (high << 16) + (low << 8), with
+ * low signed.  Long sums of residuals keep their precision that way.  Binary16 has no low bytes.
  */
 typedef struct es_direct_finish {
     const float *bias;      /* ES_DIRECT_LANES of them */
@@ -61,6 +66,7 @@ typedef struct es_direct_finish {
 
 typedef struct es_direct_kernels {
     const char *tier;
+    es_direct_format format;
     /* Makes the calling thread ready for multiply, and back.  begin..end do not nest. */
     void (*begin)(void);
     void (*end)(void);
@@ -75,8 +81,9 @@ typedef struct es_direct_kernels {
     /*
      * Weights of one half of the output channels and one input plane: output channel o's weight of
      * input channel c at tap t is weight[o * stride + c * taps + t], o < outputs <= 16, channels <=
-     * 32, taps <= 9.  Rounded, it goes to packed[t * ES_DIRECT_PANEL + (c / 2) * 32 + o * 2 + c % 2];
-     * what no weight goes to is set to zero.
+     * 32, taps <= 9.  Rounded, it goes to packed[t * ES_DIRECT_PANEL + at], in bfloat16 by pairs of
+     * channels, at = (c / 2) * 32 + o * 2 + c % 2, in binary16 one by one, at = c * 16 + o; what no
+     * weight goes to is set to zero.
      */
     void (*pack)(const float *weight, size_t stride, int outputs, int channels, int taps,
                  uint16_t *packed);
@@ -85,8 +92,8 @@ typedef struct es_direct_kernels {
 /* `begin` and `end` of tiers that have no state to set up. */
 static inline void es_direct_nothing(void) {}
 
-/* Tiers of this build, best first, ended by NULL; "direct_scalar" is the last, runs everywhere and
- * is the oracle of the others. */
+/* Tiers of this build, best first, ended by NULL.  The last two, one a format, run everywhere and are
+ * the oracles of the others. */
 extern const es_direct_kernels *const es_direct_tiers[];
 
 /* Whether this CPU (and its operating system) can run a tier; and, more, whether it gains by it
@@ -94,7 +101,7 @@ extern const es_direct_kernels *const es_direct_tiers[];
 int es_direct_usable(const es_direct_kernels *kernels);
 int es_direct_worthwhile(const es_direct_kernels *kernels);
 
-extern const es_direct_kernels es_direct_scalar, es_direct_avx512bf16, es_direct_amx,
-    es_direct_neonbf16;
+extern const es_direct_kernels es_direct_scalar, es_direct_scalar_f16, es_direct_avx512bf16,
+    es_direct_amx, es_direct_neonbf16, es_direct_neonfp16;
 
 #endif

@@ -15,10 +15,11 @@ ARM_WHOLE  = CC=$(ARM_CC) BUILD=$(ARM_BUILD) \
              BLAS_CFLAGS=-I/usr/include/aarch64-linux-gnu/openblas-pthread
 
 # What runs on which emulated CPU, the longest first; and the tiers that each CPU has to get.
-ARM_RUNS   = test_native@max test_session@max test_golden@max test_direct_kernels@max \
+ARM_RUNS   = test_native@max test_direct@max test_session@max test_golden@max test_direct_kernels@max \
              test_native_kernels@max test_native_kernels@cortex-a72 test_threads@max test_tiers@max \
-             test_tiers@cortex-a72
+             test_tiers@cortex-a76 test_tiers@cortex-a72
 ARM_TIERS_max        = neon neon neon
+ARM_TIERS_cortex-a76 = neon neon neon
 ARM_TIERS_cortex-a72 = neon neon neon
 arm_part   = $(word $(2),$(subst @, ,$(1)))
 ARM_TESTS  = $(sort $(foreach run,$(ARM_RUNS),$(call arm_part,$(run),1)))
@@ -43,8 +44,11 @@ arm-alone:
 arm-whole: $(ARM_RUNS:%=arm-run-%)
 	@grep -hE '^neon: ([0-9]+) of \1 cases ran' $(ARM_BUILD)/test_golden@max.log \
 	  || { echo "the neon tier did not run on every golden"; exit 1; }
-	@grep -hE '^neonbf16: [1-9][0-9]* of [0-9]+ cases ran' $(ARM_BUILD)/test_golden@max.log \
-	  || { echo "the neonbf16 tier did not run on any golden"; exit 1; }
+	@for tier in neonbf16 neonfp16; do \
+	  grep -hE "^$$tier: [1-9][0-9]* of [0-9]+ cases ran" $(ARM_BUILD)/test_golden@max.log \
+	  || { echo "the $$tier tier did not run on any golden"; exit 1; }; \
+	  ! grep -h "this CPU has no $$tier" $(ARM_BUILD)/test_direct*@max.log || exit 1; \
+	done
 
 $(ARM_RUNS:%=arm-run-%): arm-run-%:
 	@OPENBLAS_NUM_THREADS=1 ESRGAN_TEST_SHARE=15 ESRGAN_TEST_SLOW=50 \

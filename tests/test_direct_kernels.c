@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/dtype.h"
 #include "direct.h"
 
 enum { PAGE = 4096, SUMS = ES_DIRECT_SUMS };
@@ -49,29 +50,32 @@ static uint32_t next(void) { return seed = seed * 1664525u + 1013904223u; }
 
 static float uniform(void) { return (float)(next() >> 8) / (1 << 23) - 1.0f; }
 
+/* Of the format that is being tested. */
+static es_direct_format format;
+
 static uint16_t bits_of(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    return (uint16_t)(bits >> 16);
+    return format == ES_DIRECT_F16 ? es_f32_to_f16(f) : es_f32_to_bf16(f);
 }
 
 static float value_of(uint16_t h) {
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
+    return format == ES_DIRECT_F16 ? es_f16_to_f32(h) : es_bf16_to_f32(h);
 }
 
 static void fill(uint16_t *values, size_t n) {
     for (size_t i = 0; i < n; i++) values[i] = bits_of(uniform());
 }
 
-static const uint16_t specials[] = {0x7fc0, 0x7f80, 0xff80, 0x0001, 0x8001, 0x007f, 0x8000, 0x7c00};
+/* NaN, infinities, denormals, zero, a huge number whose square is still finite as a float. */
+static uint16_t special(void) {
+    static const uint16_t table[][8] = {
+        [ES_DIRECT_BF16] = {0x7fc0, 0x7f80, 0xff80, 0x0001, 0x8001, 0x007f, 0x8000, 0x5c00},
+        [ES_DIRECT_F16] = {0x7e00, 0x7c00, 0xfc00, 0x0001, 0x8001, 0x03ff, 0x8000, 0x7bff}};
+    return table[format][next() % 8];
+}
 
-/* Now and then a NaN, an infinity, a denormal, a huge number. */
+/* Now and then one of those. */
 static void spice(uint16_t *values, size_t n, int count) {
-    for (int i = 0; i < count; i++)
-        values[next() % n] = specials[next() % (sizeof specials / sizeof *specials)];
+    for (int i = 0; i < count; i++) values[next() % n] = special();
 }
 
 static bool agrees(float got, float want, double limit) {
@@ -80,19 +84,30 @@ static bool agrees(float got, float want, double limit) {
     return fabs((double)got - (double)want) <= limit;
 }
 
-/* The tiers to test; the oracle is not among them. */
+static const es_direct_kernels *oracle(void) {
+    return format == ES_DIRECT_F16 ? &es_direct_scalar_f16 : &es_direct_scalar;
+}
+
+/* The tiers to test; the oracles are not among them. */
 static const es_direct_kernels *tiers[4];
 
 static int find_tiers(void) {
     int count = 0;
     for (int i = 0; es_direct_tiers[i] != NULL; i++) {
-        if (es_direct_tiers[i] == &es_direct_scalar) continue;
+        format = es_direct_tiers[i]->format;
+        if (es_direct_tiers[i] == oracle()) continue;
         if (es_direct_usable(es_direct_tiers[i]))
             tiers[count++] = es_direct_tiers[i];
         else
             print_message("this CPU has no %s: not tested\n", es_direct_tiers[i]->tier);
     }
     return count;
+}
+
+/* A tier, whose format is then the one that is tested. */
+static const es_direct_kernels *take(int t) {
+    format = tiers[t]->format;
+    return tiers[t];
 }
 
 /* ---- Products ----------------------------------------------------------------------------- */
@@ -138,7 +153,7 @@ static void tear_down(fixture *f) {
 static void expect(const fixture *f, float *sums, float *bounds) {
     size_t planes = f->product.plane * (size_t)f->product.chunks;
     size_t panel = (size_t)(f->product.chunks * f->product.kh * f->product.kw) * ES_DIRECT_PANEL;
-    es_direct_scalar.multiply(&f->product, sums, NULL, NULL);
+    oracle()->multiply(&f->product, sums, NULL, NULL);
     uint16_t *x = malloc(planes * 2), *w = malloc(panel * 2);
     assert_true(x && w);
     es_direct_product magnitude = f->product;
@@ -147,7 +162,7 @@ static void expect(const fixture *f, float *sums, float *bounds) {
     for (size_t i = 0; i < panel; i++) w[i] = f->product.weights[i] & 0x7fff;
     magnitude.weights = w;
     for (int i = 0; i < magnitude.kh; i++) magnitude.rows[i] = x + (f->product.rows[i] - first);
-    es_direct_scalar.multiply(&magnitude, bounds, NULL, NULL);
+    oracle()->multiply(&magnitude, bounds, NULL, NULL);
     free(x);
     free(w);
 }
@@ -168,7 +183,7 @@ static void check_sums(const es_direct_kernels *k, const fixture *f, shape s) {
 static void products(void **state) {
     (void)state;
     for (int t = 0, count = find_tiers(); t < count; t++) {
-        const es_direct_kernels *k = tiers[t];
+        const es_direct_kernels *k = take(t);
         k->begin();
         for (int chunks = 1; chunks <= 7; chunks++)
             for (int taps = 0; taps < 9; taps++)
@@ -192,7 +207,7 @@ static void products(void **state) {
 static void places(void **state) {
     (void)state;
     for (int t = 0, count = find_tiers(); t < count; t++) {
-        const es_direct_kernels *k = tiers[t];
+        const es_direct_kernels *k = take(t);
         size_t lines = 2 * ES_DIRECT_BLOCK + 2;
         uint16_t *x = aligned_alloc(64, lines * 3 * ES_DIRECT_LANES * 2);
         uint16_t *w = aligned_alloc(64, 9 * ES_DIRECT_PANEL * 2);
@@ -256,8 +271,7 @@ static void check_finish(const es_direct_kernels *k, const es_direct_product *pr
     guarded lines = guard(ES_DIRECT_BLOCK * sizeof(int32_t), false);
     static _Alignas(64) float other[SUMS];
     for (int i = 0; i < SUMS; i++) ((float *)sums.data)[i] = 3 * uniform();
-    for (int i = 0; i < 40; i++)
-        ((float *)sums.data)[next() % SUMS] = value_of(specials[next() % 8]);
+    for (int i = 0; i < 40; i++) ((float *)sums.data)[next() % SUMS] = value_of(special());
     for (int i = 0; i < ES_DIRECT_LANES; i++) ((float *)bias.data)[i] = uniform();
     fill(out.data, size);
     fill(beside.data, near_size);
@@ -280,7 +294,7 @@ static void check_finish(const es_direct_kernels *k, const es_direct_product *pr
                           .out = want,
                           .out_low = w.low ? want_low : NULL,
                           .lines = lines.data};
-    es_direct_scalar.finish(&f, sums.data);
+    oracle()->finish(&f, sums.data);
     f.out = out.data;
     if (w.low) f.out_low = low.data;
     if (w.far) f.far = out.data;
@@ -350,10 +364,11 @@ static void low_bytes(void **state) {
 static void finishing(void **state) {
     (void)state;
     for (int t = 0, count = find_tiers(); t < count; t++) {
-        const es_direct_kernels *k = tiers[t];
+        const es_direct_kernels *k = take(t);
         k->begin();
         for (int i = 0; i < 16; i++) {
             way w = {i & 1, i & 2, i & 4, i & 8 ? 0.2f : 1};
+            if (w.low && format == ES_DIRECT_F16) continue; /* has none */
             check_finish(k, NULL, w);
             for (int chunks = 1; chunks <= 6; chunks++) { /* few steps and many */
                 shape s = {chunks, 1 + i % 3, 1 + chunks % 3, 2};
@@ -370,7 +385,8 @@ static void finishing(void **state) {
 
 static void gathering(void **state) {
     (void)state;
-    for (int t = 0, tested = find_tiers(); t < tested; t++)
+    for (int t = 0, tested = find_tiers(); t < tested; t++) {
+        const es_direct_kernels *k = take(t);
         for (int channels = 1; channels <= ES_DIRECT_LANES; channels++)
             for (int count = 1; count <= 40; count += 13) {
                 size_t floats = (size_t)(channels * count), lines = (size_t)count;
@@ -381,14 +397,15 @@ static void gathering(void **state) {
                 assert_non_null(want);
                 float *in = (float *)planes.data + pad; /* ends at the guard */
                 for (size_t i = 0; i < floats; i++) in[i] = uniform();
-                in[next() % floats] = value_of(specials[next() % 8]);
-                es_direct_scalar.gather(in, lines, channels, count, want);
-                tiers[t]->gather(in, lines, channels, count, got.data);
-                same_bits(tiers[t], "gather", got.data, want, lines * ES_DIRECT_LANES);
+                in[next() % floats] = value_of(special());
+                oracle()->gather(in, lines, channels, count, want);
+                k->gather(in, lines, channels, count, got.data);
+                same_bits(k, "gather", got.data, want, lines * ES_DIRECT_LANES);
                 free(want);
                 unguard(&planes);
                 unguard(&got);
             }
+    }
 }
 
 static void check_pack(const es_direct_kernels *k, int outputs, int channels, int taps) {
@@ -403,7 +420,7 @@ static void check_pack(const es_direct_kernels *k, int outputs, int channels, in
     for (size_t i = 0; i < floats; i++) in[i] = uniform();
     memset(want, 0xff, size * 2);
     /* One half is written and the other left alone. */
-    es_direct_scalar.pack(in, stride, outputs, channels, taps, want);
+    oracle()->pack(in, stride, outputs, channels, taps, want);
     k->pack(in, stride, outputs, channels, taps, got.data);
     assert_memory_equal(got.data, want, size * 2);
     free(want);
@@ -414,26 +431,29 @@ static void check_pack(const es_direct_kernels *k, int outputs, int channels, in
 static void packing(void **state) {
     (void)state;
     static const int taps[] = {1, 2, 4, 6, 9};
-    for (int t = 0, tested = find_tiers(); t < tested; t++)
+    for (int t = 0, tested = find_tiers(); t < tested; t++) {
+        const es_direct_kernels *k = take(t);
         for (int n = 0; n < 5; n++)
             for (int channels = 1; channels <= ES_DIRECT_LANES; channels++)
-                check_pack(tiers[t], 1 + (int)(next() % ES_DIRECT_HALF), channels, taps[n]);
-    for (int t = 0, tested = find_tiers(); t < tested; t++)
+                check_pack(k, 1 + (int)(next() % ES_DIRECT_HALF), channels, taps[n]);
         for (int outputs = 1; outputs <= ES_DIRECT_HALF; outputs++)
-            check_pack(tiers[t], outputs, ES_DIRECT_LANES, 9);
+            check_pack(k, outputs, ES_DIRECT_LANES, 9);
+    }
 }
 
-/* The last tier is the one that runs everywhere, and what pays can run. */
+/* The last tiers, one a format, are those that run everywhere, and what pays can run. */
 static void choice(void **state) {
     (void)state;
-    int last = 0;
-    for (int i = 0; es_direct_tiers[i] != NULL; i++) {
-        assert_true(!es_direct_worthwhile(es_direct_tiers[i]) ||
-                    es_direct_usable(es_direct_tiers[i]));
-        last = i;
-    }
-    assert_ptr_equal(es_direct_tiers[last], &es_direct_scalar);
-    assert_true(es_direct_usable(&es_direct_scalar));
+    int count = 0;
+    for (; es_direct_tiers[count] != NULL; count++)
+        assert_true(!es_direct_worthwhile(es_direct_tiers[count]) ||
+                    es_direct_usable(es_direct_tiers[count]));
+    assert_true(count >= 2);
+    assert_ptr_equal(es_direct_tiers[count - 2], &es_direct_scalar_f16);
+    assert_ptr_equal(es_direct_tiers[count - 1], &es_direct_scalar);
+    assert_int_equal(es_direct_scalar_f16.format, ES_DIRECT_F16);
+    assert_int_equal(es_direct_scalar.format, ES_DIRECT_BF16);
+    assert_true(es_direct_usable(&es_direct_scalar_f16) && es_direct_usable(&es_direct_scalar));
 }
 
 int main(void) {

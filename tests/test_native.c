@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "engine/tiers.h"
 #include "support/model.h"
 #include "support/slow.h"
 
@@ -93,8 +94,7 @@ static int tiers(const char *names[8]) {
     for (int i = 0; i < esrgan_tier_count(); i++) {
         esrgan_tier tier = {.size = sizeof tier};
         assert_int_equal(esrgan_tier_get(i, &tier, NULL), ESRGAN_OK);
-        bool direct = strcmp(tier.name, "amx") == 0 || strstr(tier.name, "bf16") != NULL;
-        if (tier.usable && !direct) names[count++] = tier.name;
+        if (tier.usable && !es_tier_is_direct(tier.name)) names[count++] = tier.name;
     }
     assert_true(count > 0);
     return count;

@@ -2,20 +2,8 @@
  * The direct convolution with BFMMLA: 2 positions x 2 channels of sums in a register, four products
  * to each in an instruction.  24 registers hold 6 positions x 16 channels.
  */
-#include <arm_neon.h>
+#include "arm/direct_common.h"
 
-#include "direct.h"
-
-/* Moving loads up, before registers are given out, takes more of them than there are. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-schedule-insns")
-#endif
-
-#define ES_INLINE static inline __attribute__((always_inline))
-
-#define ES_UNROLL _Pragma("GCC unroll 8")
-
-#define GROUP 6 /* positions at a time */
 #define PAIRS (ES_DIRECT_HALF / 2)
 
 /* Four channels of two positions that follow one another. */
@@ -45,7 +33,6 @@ ES_INLINE void store(float32x4_t (*sum)[PAIRS], float *sums) {
     }
 }
 
-/* One half of the channels out; w is its weights. */
 static void group(const es_direct_product *p, const uint16_t *w, int first, float *sums) {
     float32x4_t sum[GROUP / 2][PAIRS];
     ES_UNROLL for (int i = 0; i < GROUP / 2; i++) ES_UNROLL for (int o = 0; o < PAIRS; o++)
@@ -71,33 +58,29 @@ static void group(const es_direct_product *p, const uint16_t *w, int first, floa
     store(sum, sums + first * ES_DIRECT_HALF);
 }
 
-/* Eight floats rounded; denormals become zero. */
+/* Denormals become zero. */
 ES_INLINE float32x4_t flushed(float32x4_t v) {
     uint32x4_t bits = vreinterpretq_u32_f32(v);
     uint32x4_t normal = vtstq_u32(bits, vdupq_n_u32(0x7f800000));
     return vbslq_f32(normal, v, vreinterpretq_f32_u32(vandq_u32(bits, vdupq_n_u32(0x80000000))));
 }
 
-ES_INLINE uint16x8_t narrow(float32x4_t low, float32x4_t high) {
+ES_INLINE uint16x8_t narrow(eight v) {
     return vreinterpretq_u16_bf16(
-        vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(flushed(low)), flushed(high)));
+        vcvtq_high_bf16_f32(vcvtq_low_bf16_f32(flushed(v.low)), flushed(v.high)));
 }
 
-/* Four floats from their upper halves and, where there are any, the signed bytes after those. */
-ES_INLINE float32x4_t join(uint16x4_t high, int16x4_t low) {
+/* Four floats from their upper halves and the signed bytes after those. */
+ES_INLINE float32x4_t join_four(uint16x4_t high, int16x4_t low) {
     uint32x4_t rest = vreinterpretq_u32_s32(vshll_n_s16(low, 8));
     return vreinterpretq_f32_u32(vaddq_u32(vshll_n_u16(high, 16), rest));
 }
 
-typedef struct eight {
-    float32x4_t low, high;
-} eight;
-
-ES_INLINE eight join_eight(const uint16_t *high, const int8_t *low) {
+ES_INLINE eight join(const uint16_t *high, const int8_t *low) {
     uint16x8_t h = vld1q_u16(high);
     int16x8_t l = low ? vmovl_s8(vld1_s8(low)) : vdupq_n_s16(0);
-    return (eight){join(vget_low_u16(h), vget_low_s16(l)),
-                   join(vget_high_u16(h), vget_high_s16(l))};
+    return (eight){join_four(vget_low_u16(h), vget_low_s16(l)),
+                   join_four(vget_high_u16(h), vget_high_s16(l))};
 }
 
 /* What rounding to `high` left of v, in steps of a byte. */
@@ -107,67 +90,12 @@ ES_INLINE int16x4_t left_over(float32x4_t v, uint16x4_t high) {
     return vqmovn_s32(vshrq_n_s32(vreinterpretq_s32_u32(rest), 8));
 }
 
-ES_INLINE float32x4_t activated(float32x4_t v, float32x4_t slope) {
-    float32x4_t less = vmulq_f32(slope, v);
-    return vbslq_f32(vcgtq_f32(less, v), less, v);
-}
-
-ES_INLINE eight added(eight v, float scale, eight other) {
-    float32x4_t s = vdupq_n_f32(scale);
-    return (eight){vaddq_f32(vmulq_f32(s, v.low), other.low),
-                   vaddq_f32(vmulq_f32(s, v.high), other.high)};
-}
-
-/* Channels o .. o + 7 of position p. */
-ES_INLINE void finish_eight(const es_direct_finish *f, const float *sums, int p, int o) {
-    const size_t at = (size_t)f->lines[p] * ES_DIRECT_LANES + (size_t)o;
-    const float *from =
-        sums + (o / ES_DIRECT_HALF * ES_DIRECT_BLOCK + p) * ES_DIRECT_HALF + o % ES_DIRECT_HALF;
-    const float32x4_t slope = vdupq_n_f32(f->slope);
-    eight v = {vaddq_f32(vld1q_f32(from), vld1q_f32(f->bias + o)),
-               vaddq_f32(vld1q_f32(from + 4), vld1q_f32(f->bias + o + 4))};
-    v = (eight){activated(v.low, slope), activated(v.high, slope)};
-    if (f->near)
-        v = added(
-            v, f->near_scale,
-            join_eight(f->near + p * ES_DIRECT_LANES + o, f->near_low ? f->near_low + at : NULL));
-    if (f->far)
-        v = added(v, f->far_scale, join_eight(f->far + at, f->far_low ? f->far_low + at : NULL));
-    uint16x8_t high = narrow(v.low, v.high);
-    vst1q_u16(f->out + at, high);
-    if (f->out_low)
-        vst1_s8(f->out_low + at, vqmovn_s16(vcombine_s16(left_over(v.low, vget_low_u16(high)),
-                                                         left_over(v.high, vget_high_u16(high)))));
-}
-
-static void finish(const es_direct_finish *done, const float *done_sums) {
-    for (int p = 0; p < ES_DIRECT_BLOCK; p++)
-        for (int o = 0; o < ES_DIRECT_LANES; o += 8) finish_eight(done, done_sums, p, o);
-}
-
-static void multiply(const es_direct_product *product, float *sums, const es_direct_finish *done,
-                     const float *done_sums) {
-    if (done) finish(done, done_sums);
-    for (int half = 0; half < product->halves; half++)
-        for (int first = 0; first < ES_DIRECT_BLOCK; first += GROUP)
-            group(product, product->weights + half * (ES_DIRECT_PANEL / 2), first,
-                  sums + half * (ES_DIRECT_SUMS / 2));
-}
-
-static void gather(const float *planes, size_t plane_stride, int channels, int count,
-                   uint16_t *lines) {
-    for (int p = 0; p < count; p++, lines += ES_DIRECT_LANES) {
-        float line[ES_DIRECT_LANES] = {0};
-        for (int c = 0; c < channels; c++) line[c] = planes[(size_t)c * plane_stride + (size_t)p];
-        for (int c = 0; c < ES_DIRECT_LANES; c += 8)
-            vst1q_u16(lines + c, narrow(vld1q_f32(line + c), vld1q_f32(line + c + 4)));
-    }
-}
-
-/* Weights of channel `c` at one tap, for all outputs; zero where there is none. */
-ES_INLINE void column(const float *weight, size_t stride, int outputs, int there, float *out) {
-    for (int o = 0; o < ES_DIRECT_HALF; o++)
-        out[o] = there && o < outputs ? weight[(size_t)o * stride] : 0;
+ES_INLINE void leave(eight v, uint16_t *high, int8_t *low) {
+    uint16x8_t h = narrow(v);
+    vst1q_u16(high, h);
+    if (low)
+        vst1_s8(low, vqmovn_s16(vcombine_s16(left_over(v.low, vget_low_u16(h)),
+                                             left_over(v.high, vget_high_u16(h)))));
 }
 
 static void pack(const float *weight, size_t stride, int outputs, int channels, int taps,
@@ -179,14 +107,14 @@ static void pack(const float *weight, size_t stride, int outputs, int channels, 
             column(at, stride, outputs, c < channels, even);
             column(at + taps, stride, outputs, c + 1 < channels, odd);
             for (int o = 0; o < ES_DIRECT_HALF; o += 8) {
-                uint16x8x2_t both = {{narrow(vld1q_f32(even + o), vld1q_f32(even + o + 4)),
-                                      narrow(vld1q_f32(odd + o), vld1q_f32(odd + o + 4))}};
+                uint16x8x2_t both = {{narrow(load_eight(even + o)), narrow(load_eight(odd + o))}};
                 vst2q_u16(packed + t * ES_DIRECT_PANEL + o * 2, both);
             }
         }
 }
 
 const es_direct_kernels es_direct_neonbf16 = {.tier = "neonbf16",
+                                              .format = ES_DIRECT_BF16,
                                               .begin = es_direct_nothing,
                                               .end = es_direct_nothing,
                                               .multiply = multiply,

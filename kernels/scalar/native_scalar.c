@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "scalar/half.h"
+
 typedef float VF __attribute__((vector_size(16)));
 typedef int32_t VI __attribute__((vector_size(16)));
 #define VL 4
@@ -35,49 +37,20 @@ static inline VF vf_lrelu(VF x, VF slope) {
     return (VF)((negative & times) | (~negative & (VI)x));
 }
 
-static inline float from_bits(uint32_t bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static inline uint32_t to_bits(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-/* Binary16 by way of the float whose exponent is moved; denormals come out of a subtraction. */
-static inline float half_to_float(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
-    if (rest >= 0x0f800000) return from_bits(sign | 0x7f800000 | (rest & 0x7fffff));
-    if (rest >= 0x00800000) return from_bits(sign | (rest + 0x38000000));
-    return from_bits(sign | to_bits(from_bits(rest + 0x38800000) - from_bits(0x38800000)));
-}
-
-static inline uint16_t float_to_half(float x) {
-    uint32_t bits = to_bits(x), sign = bits >> 16 & 0x8000;
-    bits &= 0x7fffffff;
-    if (bits > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (bits >> 13 & 0x1ff));
-    if (bits >= 0x477ff000) return (uint16_t)(sign | 0x7c00);
-    if (bits < 0x38800000) /* adding 0.5 rounds to the denormals' step */
-        return (uint16_t)(sign | (to_bits(from_bits(bits) + 0.5f) - 0x3f000000));
-    return (uint16_t)(sign | ((bits + 0xfff + (bits >> 13 & 1) - 0x38000000) >> 13));
-}
-
 static inline VF vf_load_f16(const uint16_t *p) {
-    return (VF){half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
+    return (VF){es_half_to_float(p[0]), es_half_to_float(p[1]), es_half_to_float(p[2]),
+                es_half_to_float(p[3])};
 }
 static inline void vf_store_f16(uint16_t *p, VF v) {
-    for (int i = 0; i < VL; i++) p[i] = float_to_half(v[i]);
+    for (int i = 0; i < VL; i++) p[i] = es_float_to_half(v[i]);
 }
-static inline float bf16_to_float(uint16_t h) { return from_bits((uint32_t)h << 16); }
+static inline float bf16_to_float(uint16_t h) { return es_from_bits((uint32_t)h << 16); }
 static inline VF vf_load_bf16(const uint16_t *p) {
     return (VF){bf16_to_float(p[0]), bf16_to_float(p[1]), bf16_to_float(p[2]), bf16_to_float(p[3])};
 }
 static inline void vf_store_bf16(uint16_t *p, VF v) {
     for (int i = 0; i < VL; i++) {
-        uint32_t bits = to_bits(v[i]);
+        uint32_t bits = es_to_bits(v[i]);
         bool nan = (bits & 0x7fffffff) > 0x7f800000;
         p[i] = (uint16_t)((nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
     }

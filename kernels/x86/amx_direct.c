@@ -109,6 +109,7 @@ static void multiply(const es_direct_product *product, float *sums, const es_dir
 }
 
 const es_direct_kernels es_direct_amx = {.tier = "amx",
+                                         .format = ES_DIRECT_BF16,
                                          .begin = begin,
                                          .end = end,
                                          .multiply = multiply,

@@ -82,6 +82,7 @@ void es_avx512bf16_pack(const float *weight, size_t stride, int outputs, int cha
 }
 
 const es_direct_kernels es_direct_avx512bf16 = {.tier = "avx512bf16",
+                                                .format = ES_DIRECT_BF16,
                                                 .begin = es_direct_nothing,
                                                 .end = es_direct_nothing,
                                                 .multiply = multiply,

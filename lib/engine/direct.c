@@ -15,16 +15,29 @@ enum {
 
 /* ---- What and whether --------------------------------------------------------------------- */
 
+static esrgan_precision precision_of(const es_direct_kernels *kernels) {
+    return kernels->format == ES_DIRECT_F16 ? ESRGAN_FP16 : ESRGAN_BF16;
+}
+
+/* Why kernels that were asked for cannot be used; NULL where they can. */
+static const char *unfit(const es_direct_kernels *kernels, esrgan_precision precision) {
+    if (!es_direct_usable(kernels))
+        return "this CPU, or its operating system, lacks the instructions";
+    if (precision == precision_of(kernels)) return NULL;
+    return kernels->format == ES_DIRECT_F16 ? "this tier works in fp16 only"
+                                            : "this tier works in bf16 only";
+}
+
 /* The kernels for a context; NULL, and why, where there are none. */
 static const es_direct_kernels *choose(const es_context *context, const char **why) {
     for (int i = 0; es_direct_tiers[i] != NULL; i++) {
         const es_direct_kernels *kernels = es_direct_tiers[i];
         if (context->isa == NULL) {
-            if (es_direct_worthwhile(kernels)) return kernels;
+            if (precision_of(kernels) == context->precision && es_direct_worthwhile(kernels))
+                return kernels;
         } else if (strcmp(context->isa, kernels->tier) == 0) {
-            if (es_direct_usable(kernels)) return kernels;
-            *why = "this CPU, or its operating system, lacks the instructions";
-            return NULL;
+            *why = unfit(kernels, context->precision);
+            return *why == NULL ? kernels : NULL;
         }
     }
     *why = context->isa ? "direct convolution has no kernels of that name"
@@ -35,12 +48,11 @@ static const es_direct_kernels *choose(const es_context *context, const char **w
 static const char *refuses(const es_context *context) {
     const char *why = NULL;
     es_direct_net net;
-    if (context->precision != ESRGAN_BF16) return "this tier works in bfloat16 only";
+    if (choose(context, &why) == NULL) return why;
     if (context->trace != NULL) return "direct convolution keeps no inner values to trace";
     if (!es_direct_net_read(&net, context->network))
         return "direct convolution wants an RRDBNet of plain dense blocks";
-    choose(context, &why);
-    return why;
+    return NULL;
 }
 
 static const char *tier(const es_context *context) {
@@ -57,7 +69,7 @@ typedef struct layout {
     int band_rows;        /* of the tail */
     size_t frame_plane;   /* elements */
     size_t frame[FRAMES]; /* bytes from here on */
-    size_t low;
+    size_t low;           /* 0 where the format has no low bytes */
     size_t pack;
     size_t hands;                 /* of all members */
     size_t rings, planes, floats; /* of each member: see member_memory */
@@ -104,15 +116,15 @@ static size_t whole_pack(const es_direct_net *net) {
 }
 
 /* Height and width are the body's.  False where the picture is too large to count its lines. */
-static bool lay_out(layout *l, const es_direct_net *net, int height, int width, int members,
-                    bool keep) {
+static bool lay_out(layout *l, const es_direct_net *net, es_direct_format format, int height,
+                    int width, int members, bool keep) {
     if ((int64_t)height * width >= INT_MAX - members) return false;
     l->frame_plane = ((size_t)height * (size_t)width + (size_t)members) * ES_DIRECT_LANES;
     int inputs = net->input_planes > net->feature_planes ? net->input_planes : net->feature_planes;
     for (int i = 0; i < FRAMES; i++)
         l->frame[i] =
             l->frame_plane * sizeof(uint16_t) * (size_t)(i == 1 ? inputs : net->feature_planes);
-    l->low = l->frame_plane * (size_t)net->feature_planes;
+    l->low = format == ES_DIRECT_BF16 ? l->frame_plane * (size_t)net->feature_planes : 0;
     l->pack = larger(net->pack[ES_DIRECT_DENSE], net->pack[ES_DIRECT_TAIL]) * sizeof(uint16_t);
     if (keep) l->pack = whole_pack(net) * sizeof(uint16_t);
     l->hands = (size_t)members * sizeof(es_deal_hand);
@@ -350,7 +362,7 @@ static bool get_memory(run *r) {
         r->frames[i] =
             (es_direct_frame){.base = r->frame_memory[i], .plane = r->layout.frame_plane};
     }
-    for (int i = 0; i < LOWS; i++)
+    for (int i = 0; i < LOWS && r->layout.low > 0; i++)
         if ((r->lows[i] = es_alloc(allocator_of(r), r->layout.low)) == NULL) return false;
     /* Low bytes are only added position by position, so those of an RRDB's inner values can be
      * replaced in place. */
@@ -384,7 +396,8 @@ static esrgan_status prepare(run *r, es_context *context, int height, int width,
         return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s", refuses(context));
     r->height = height / r->net.unshuffle;
     r->width = width / r->net.unshuffle;
-    if (!lay_out(&r->layout, &r->net, r->height, r->width, context->members, context->keep_weights))
+    if (!lay_out(&r->layout, &r->net, r->kernels->format, r->height, r->width, context->members,
+                 context->keep_weights))
         return es_fail(error, ESRGAN_E_LIMIT, "a picture of %d x %d pixels is too large", width,
                        height);
     return ESRGAN_OK;

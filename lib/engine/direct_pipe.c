@@ -349,8 +349,8 @@ static es_direct_finish finish_at(const pipe *p, const stage *s, const float *bi
     }
     size_t offset = (size_t)plane * work->out.plane;
     f.out = work->out.base + offset;
-    f.out_low = work->out.low + offset;
-    if (s->near_plane >= 0) f.near_low = work->in.low + offset;
+    if (work->out.low) f.out_low = work->out.low + offset;
+    if (s->near_plane >= 0 && work->in.low) f.near_low = work->in.low + offset;
     if (work->far) {
         f.far = f.out;
         f.far_low = f.out_low;

@@ -1,6 +1,6 @@
 /*
- * The direct engine: RRDBNet by direct convolution on bfloat16, for CPUs whose matrix instructions
- * make that faster than Winograd (kernels/direct.h).  Private to direct*.c.
+ * The direct engine: RRDBNet by direct convolution in half precision, for CPUs whose instructions
+ * make that faster than Winograd, or where it is asked for (kernels/direct.h).  Private to direct*.c.
  *
  * The picture is cut into columns, and their rows are dealt out (deal.h): a unit is a stretch of
  * rows of a column.  In a unit, convolutions that follow one another run as a pipeline over rings of

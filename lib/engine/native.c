@@ -12,8 +12,8 @@
 #include "engine/native_run.h"
 #include "engine/tiers.h"
 
-/* BF16 goes to the direct engine where there are instructions that make it the faster one, or
- * where one of its tiers is asked for. */
+/* Half precision goes to the direct engine where there are instructions that make it the faster one,
+ * or where one of its tiers is asked for. */
 static bool goes_direct(const es_context *context) {
     return es_tier_is_direct(context->isa) ||
            (context->isa == NULL && es_engine_direct.refuses(context) == NULL);

@@ -33,17 +33,11 @@ static const tier tiers[] = {
      "The CPU lacks AVX2, FMA or F16C or the operating system does not save their registers."},
 #elif defined(__aarch64__)
     {"neonbf16", NULL, &es_direct_neonbf16, ES_CPU_BF16, "The CPU lacks BFMMLA (FEAT_BF16)."},
+    {"neonfp16", NULL, &es_direct_neonfp16, ES_CPU_FP16FML, "The CPU lacks FMLAL (FEAT_FHM)."},
     {"neon", &es_native_neon, NULL, 0, ""},
 #endif
     {"scalar", &es_native_scalar, NULL, 0, ""},
 };
-
-/* Why a direct tier that can be used is not. */
-#if defined(__aarch64__)
-#define UNCHOSEN "Multiplies bfloat16 directly; whether faster depends on the core: try --isa."
-#else
-#define UNCHOSEN "Multiplies bfloat16 directly; another tier is faster here."
-#endif
 
 enum { TIERS = sizeof tiers / sizeof *tiers };
 
@@ -65,11 +59,22 @@ static const tier *best(void) {
     return t;
 }
 
-/* The same for BF16. */
-static const tier *best_bf16(void) {
+/* The same for half precision. */
+static const tier *best_half(es_direct_format format) {
     for (const tier *t = tiers; t < tiers + TIERS; t++)
-        if (t->direct && es_direct_worthwhile(t->direct)) return t;
+        if (t->direct && t->direct->format == format && es_direct_worthwhile(t->direct)) return t;
     return best();
+}
+
+/* Why a direct tier that can be used is not. */
+static const char *why_unchosen(const es_direct_kernels *kernels) {
+    if (kernels->format == ES_DIRECT_F16)
+        return "Multiplies binary16 directly; Winograd in FP32 needs a fifth of the products.";
+#if defined(__aarch64__)
+    return "Multiplies bfloat16 directly; whether faster depends on the core: try --isa.";
+#else
+    return "Multiplies bfloat16 directly; another tier is faster here.";
+#endif
 }
 
 bool es_tier_is_direct(const char *isa) {
@@ -102,13 +107,14 @@ esrgan_status esrgan_tier_get(int index, esrgan_tier *out, esrgan_error *error) 
     out->name = t->name;
     out->built = 1;
     out->usable = usable(t);
-    out->chosen_fp32 = out->chosen_fp16 = t == best();
-    out->chosen_bf16 = t == best_bf16();
+    out->chosen_fp32 = t == best();
+    out->chosen_fp16 = t == best_half(ES_DIRECT_F16);
+    out->chosen_bf16 = t == best_half(ES_DIRECT_BF16);
     if (!out->usable)
         out->why = t->missing;
     else if (t->direct)
         out->why = out->chosen_bf16 ? "Multiplies bfloat16 directly, faster than Winograd in FP32."
-                                    : UNCHOSEN;
+                                    : why_unchosen(t->direct);
     else
         out->why = out->chosen_fp32 ? "The widest vectors that this CPU has kernels for."
                                     : "A tier with wider vectors is usable.";

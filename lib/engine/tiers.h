@@ -10,7 +10,7 @@
 /* Kernels of the tier called `isa`, or of the best for NULL; NULL and *why where there is none. */
 const es_native_kernels *es_tier_kernels(const char *isa, const char **why);
 
-/* True for a tier that convolves directly and in BF16 only (es_engine_direct). */
+/* True for a tier that convolves directly and in one half precision only (es_engine_direct). */
 bool es_tier_is_direct(const char *isa);
 
 #endif
