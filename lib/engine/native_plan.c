@@ -546,8 +546,9 @@ static bool place_weights(void *context, const es_task *task) {
         w->brief = false;
         return true;
     }
-    size_t floats = (size_t)es_native_shape_geometry(s->shape).points * (size_t)s->chunks *
-                    ES_NATIVE_LANES * (size_t)s->width_out;
+    const int full = w->plan->kernels->panel, single = s->width_out % full / ES_NATIVE_LANES;
+    size_t floats = (size_t)(s->width_out / full) * es_weights_panel(s, full) +
+                    (size_t)single * es_weights_panel(s, ES_NATIVE_LANES);
     s->weights = w->brief ? w->turn * w->room[0] : w->end;
     s->bias = s->weights + floats;
     floats += (size_t)s->width_out;

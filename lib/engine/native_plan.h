@@ -188,6 +188,16 @@ static inline int es_pass_blocks(const es_grid *grid) {
     return (ES_TILES_A_PASS + grid->block - 1) / grid->block;
 }
 
+/* Floats from one point of a panel's weights to the next: a line more than they are, for weights are
+ * written at many points at a time, which must not all fall into the same few places of a cache. */
+static inline size_t es_weights_point(const es_stage *s, int width) {
+    return ((size_t)s->chunks * (size_t)width + 1) * ES_NATIVE_LANES;
+}
+/* ... and from a panel of so many channels to the next. */
+static inline size_t es_weights_panel(const es_stage *s, int width) {
+    return (size_t)es_native_shape_geometry(s->shape).points * es_weights_point(s, width);
+}
+
 static inline int es_strip_rows(const es_grid *grid) { return grid->rows * grid->tile; }
 
 /* Tiles of a strip, and the register blocks they make. */

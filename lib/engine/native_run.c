@@ -206,7 +206,7 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     const size_t block = (size_t)s->grid.block;
     const size_t step = block * ES_NATIVE_LANES; /* from point to point of v */
     const size_t m_point = block * (size_t)width + ES_NATIVE_LANES;
-    const size_t u_point = (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
+    const size_t u_point = es_weights_point(s, width);
     const size_t table = (size_t)s->chunks + 2;
     es_native_multiply multiply =
         width == kernels->panel ? kernels->multiply_panel : kernels->multiply_lanes;
@@ -240,7 +240,6 @@ static void convolve(const es_native_run *run, const es_task *task, int member) 
     int64_t all = 0;
     for (int strip = task->from; strip < task->to; strip++) all += es_strip_blocks(&s->grid, strip);
     int begin = (int)(all * member / p->members), end = (int)(all * (member + 1) / p->members);
-    const int points = es_native_shape_geometry(s->shape).points;
     int most = es_pass_blocks(&s->grid);
     const float *tables[MOST_BLOCKS + MOST_CHUNKS];
     if (most > MOST_BLOCKS) most = MOST_BLOCKS;
@@ -258,7 +257,7 @@ static void convolve(const es_native_run *run, const es_task *task, int member) 
             int width =
                 s->width_out - channel < p->kernels->panel ? ES_NATIVE_LANES : p->kernels->panel;
             panel_of_blocks(run, s, at, count, tables, channel, u, width, &scratch);
-            u += (size_t)points * (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
+            u += es_weights_panel(s, width);
             channel += width;
         }
         done += count;

@@ -69,7 +69,7 @@ static void read_row(const es_native_plan *p, const es_op *op, int channel, int 
 static void make_block(const es_native_run *run, const es_stage *s, int channel, int chunk,
                        int width, float *u, float *scratch) {
     const es_native_plan *p = run->plan;
-    const size_t point = (size_t)s->chunks * ES_NATIVE_LANES * (size_t)width;
+    const size_t point = es_weights_point(s, width);
     int first, count;
     chunk_source(p, s, chunk, &first, &count);
     for (int i = 0; i < ES_NATIVE_LANES; i++)
@@ -80,20 +80,20 @@ static void make_block(const es_native_run *run, const es_stage *s, int channel,
 
 void es_native_weights_make(const es_native_run *run, const es_stage *s, float *out, int member) {
     const es_native_plan *p = run->plan;
-    const int points = es_native_shape_geometry(s->shape).points, full = p->kernels->panel;
+    const int full = p->kernels->panel;
     const int all = s->width_out / ES_NATIVE_LANES * s->chunks;
     const int begin = (int)((int64_t)all * member / p->members),
               end = (int)((int64_t)all * (member + 1) / p->members);
     float *scratch = es_native_scratch_of(run, member).staging;
     /* Full panels, then single vectors for what is left; within them chunk by chunk. */
+    float *u = out + s->weights;
     for (int unit = 0, from = 0, width; from < s->width_out; from += width) {
         width = s->width_out - from < full ? ES_NATIVE_LANES : full;
-        float *u =
-            out + s->weights + (size_t)points * (size_t)s->chunks * ES_NATIVE_LANES * (size_t)from;
         for (int chunk = 0; chunk < s->chunks; chunk++)
             for (int o = 0; o < width; o += ES_NATIVE_LANES, unit++)
                 if (unit >= begin && unit < end)
                     make_block(run, s, from + o, chunk, width, u + o, scratch);
+        u += es_weights_panel(s, width);
     }
     if (member != p->members - 1) return;
     float *bias = out + s->bias;
