@@ -1,4 +1,5 @@
-/* Dealing rows out: every row once, more to who is faster, and nobody idle while others have much. */
+/* Dealing rows and portions out: each once, more to who is faster, and nobody idle while others have
+ * much. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 
 #include "base/threads.h"
 #include "engine/deal.h"
+#include "engine/portions.h"
 #include "support/slow.h"
 
 enum { MOST_ROWS = 5000, MOST_MEMBERS = 16 };
@@ -186,6 +188,73 @@ static void every_row_is_claimed_once(void **state) {
     free(f);
 }
 
+/* ---- Portions of small tasks ---------------------------------------------------------------- */
+
+static void portions_go_to_their_owners_first(void **state) {
+    (void)state;
+    es_portions hands[3];
+    for (int m = 0; m < 3; m++) es_portions_deal(hands, 10, m, 3);
+    /* 0 1 2, 3 4 5, 6 7 8 9: one's own from the front, then the next one's from the back. */
+    static const int of_one[] = {3, 4, 5, 9, 8}, of_two[] = {6, 7, 2, 1, 0};
+    int number = -1;
+    for (int i = 0; i < 5; i++) {
+        assert_true(es_portions_take(hands, 1, 3, &number));
+        assert_int_equal(number, of_one[i]);
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_true(es_portions_take(hands, 2, 3, &number));
+        assert_int_equal(number, of_two[i]);
+    }
+    for (int m = 0; m < 3; m++) assert_false(es_portions_take(hands, m, 3, &number));
+    for (int m = 0; m < 3; m++) es_portions_deal(hands, 0, m, 3);
+    assert_false(es_portions_take(hands, 0, 3, &number));
+}
+
+typedef struct pile {
+    es_portions hands[2][MOST_MEMBERS];
+    es_team *team;
+    int count;
+    atomic_int taken[MOST_ROWS];
+} pile;
+
+enum { TASKS = 300 };
+
+/* Task by task, each dealt while members are at the one before; the first member is slow. */
+static void work_off(void *context, int member, int members) {
+    pile *p = context;
+    es_portions_deal(p->hands[0], p->count, member, members);
+    es_team_barrier(p->team, member);
+    for (int task = 0; task < TASKS; task++) {
+        es_portions_deal(p->hands[(task + 1) & 1], p->count, member, members);
+        for (int i; es_portions_take(p->hands[task & 1], member, members, &i);) {
+            atomic_fetch_add(&p->taken[i], 1);
+            for (volatile int k = member == 0 ? 2000 : 20; k > 0; k--) continue;
+        }
+        es_team_barrier(p->team, member);
+    }
+}
+
+static void every_portion_is_taken_once(void **state) {
+    (void)state;
+    static const int sizes[] = {1, 2, 3, 7}, counts[] = {1, 2, 5, 40};
+    pile *p = calloc(1, sizeof *p);
+    assert_non_null(p);
+    const esrgan_allocator a = es_allocator(NULL);
+    for (int s = 0; s < 4; s++) {
+        assert_int_equal(es_team_create(&p->team, sizes[s], &a, NULL), ESRGAN_OK);
+        for (int c = 0; c < 4; c++) {
+            p->count = counts[c];
+            es_team_run(p->team, work_off, p);
+            for (int i = 0; i < MOST_ROWS; i++) {
+                assert_int_equal(atomic_load(&p->taken[i]), i < p->count ? TASKS : 0);
+                atomic_store(&p->taken[i], 0);
+            }
+        }
+        es_team_free(p->team);
+    }
+    free(p);
+}
+
 int main(void) {
     const struct CMUnitTest deal[] = {
         cmocka_unit_test(the_first_round_is_even),
@@ -194,6 +263,8 @@ int main(void) {
         cmocka_unit_test(others_are_looked_at_too),
         cmocka_unit_test(the_slow_are_dealt_less),
         cmocka_unit_test(every_row_is_claimed_once),
+        cmocka_unit_test(portions_go_to_their_owners_first),
+        cmocka_unit_test(every_portion_is_taken_once),
     };
     return cmocka_run_group_tests(deal, NULL, NULL);
 }

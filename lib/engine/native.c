@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "engine/native_run.h"
+#include "engine/portions.h"
 #include "engine/tiers.h"
 
 /* Half precision goes to the direct engine where there are instructions that make it the faster one,
@@ -80,11 +81,24 @@ typedef struct job {
     esrgan_error *error;
 } job;
 
-/* Weights are made while others may still be at the task before the first that needs them. */
+/* Weights are made while others may still be at the task before the first that needs them, and side
+ * by side, for they are read soon. */
 static void make_weights(job *j, int task, int member) {
     if (j->made || task == j->task_count || j->tasks[task].from > 0) return;
     const es_stage *s = &j->plan->stages[j->tasks[task].stage];
     if (s->kind == ES_STAGE_CONV) es_native_weights_make(&j->run, s, j->weights, member);
+}
+
+/* What members have left of a task; it is dealt while they are at the one before. */
+static es_portions *hands_of(const job *j, int task) {
+    es_portions *all = (es_portions *)(void *)(j->run.arena + j->plan->hands);
+    return all + (task & 1) * j->plan->members;
+}
+
+static void deal(const job *j, int task, int member) {
+    if (task == j->task_count) return;
+    const int count = es_native_portions(j->plan, &j->tasks[task]);
+    es_portions_deal(hands_of(j, task), count, member, j->plan->members);
 }
 
 /* Members run the tasks in step.  Member 0 alone says when to stop, one barrier ahead, so that all
@@ -92,13 +106,15 @@ static void make_weights(job *j, int task, int member) {
 static void run_group(void *context, int member, int members) {
     job *j = context;
     es_team *team = j->run.context->team;
-    (void)members;
     es_native_clear_borders(&j->run, j->group, member);
     es_native_watch_begin(&j->run, j->group, member);
     make_weights(j, 0, member);
+    deal(j, 0, member);
     es_team_barrier(team, member);
     for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {
-        es_native_do(&j->run, &j->tasks[i], member);
+        deal(j, i + 1, member);
+        for (int number; es_portions_take(hands_of(j, i), member, members, &number);)
+            es_native_do(&j->run, &j->tasks[i], number, member);
         make_weights(j, i + 1, member);
         if (member == 0 && j->status == ESRGAN_OK) {
             double done = j->from + (j->to - j->from) * (i + 1) / j->task_count;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "engine/portions.h"
 
 static int ceil_div(int a, int b) { return (a + b - 1) / b; }
 static int at_most(int a, int b) { return a < b ? a : b; }
@@ -26,6 +27,9 @@ const char *es_native_plan_refuses(const es_network *n) {
         const es_op *op = &n->ops[i];
         if (op->kind == ES_OP_CONV && op->kernel != 3 && op->kernel != 1)
             return "it has convolutions other than 3x3 and 1x1";
+        if (op->kind == ES_OP_CONV &&
+            op->channels_in / ES_NATIVE_LANES + op->input_count + 2 > ES_NATIVE_TABLES)
+            return "it has convolutions of more than 9000 channels";
         if (op->kind != ES_OP_NEAREST && op->kind != ES_OP_INPUT && op->kind != ES_OP_UNSHUFFLE)
             continue;
         for (int r = i + 1; r < n->op_count; r++)
@@ -667,6 +671,8 @@ static bool layout(es_native_plan *p, const es_network *n) {
     offset += p->thread_bytes * (size_t)p->members;
     p->zeros = offset;
     offset += es_aligned(p->patch);
+    p->hands = offset;
+    offset += 2 * (size_t)p->members * sizeof(es_portions);
     p->group_offset = offset;
     for (int g = 0; g < p->group_count; g++) {
         size_t weights = es_aligned(weights_of(p, g));

@@ -155,6 +155,7 @@ typedef struct es_native_plan {
     size_t group_offset, weights_bytes; /* weights first, then the group's rings */
     size_t arena;
     size_t zeros;                         /* offset of some pixels of zeros */
+    size_t hands;                         /* of es_portions: two tasks', by member */
     size_t products, own, patch, staging; /* floats, bytes, floats of a member's scratch */
 } es_native_plan;
 
@@ -184,6 +185,8 @@ size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
 
 /* Tiles that a member should have before it reads the weights once more, as register blocks. */
 enum { ES_TILES_A_PASS = 14 };
+/* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
+enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 static inline int es_pass_blocks(const es_grid *grid) {
     return (ES_TILES_A_PASS + grid->block - 1) / grid->block;
 }

@@ -152,8 +152,6 @@ typedef struct place {
     int strip, block, first, tiles; /* first: tile of the strip */
 } place;
 
-enum { MOST_BLOCKS = 64, MOST_CHUNKS = 512 };
-
 static place place_of(const es_grid *g, int strip, int index) {
     while (index >= es_strip_blocks(g, strip)) index -= es_strip_blocks(g, strip++);
     int tiles = es_strip_tiles(g, strip), blocks = es_strip_blocks(g, strip);
@@ -233,34 +231,49 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     }
 }
 
-static void convolve(const es_native_run *run, const es_task *task, int member) {
+/* The blocks of a task. */
+static int task_blocks(const es_native_plan *p, const es_task *task) {
+    const es_grid *g = &p->stages[task->stage].grid;
+    int all = 0;
+    for (int strip = task->from; strip < task->to; strip++) all += es_strip_blocks(g, strip);
+    return all;
+}
+
+/* Blocks that share one reading of the weights, where there are enough for every member. */
+static int most_blocks(const es_native_plan *p, const es_stage *s, int all) {
+    int most = es_pass_blocks(&s->grid), fair = all < p->members ? 1 : all / p->members;
+    if (most > ES_NATIVE_BLOCKS) most = ES_NATIVE_BLOCKS;
+    if (most > ES_NATIVE_TABLES / (s->chunks + 2)) most = ES_NATIVE_TABLES / (s->chunks + 2);
+    return most < fair ? most : fair;
+}
+
+int es_native_portions(const es_native_plan *p, const es_task *task) {
+    const es_stage *s = &p->stages[task->stage];
+    if (s->kind != ES_STAGE_CONV) return task->to - task->from;
+    const int all = task_blocks(p, task), most = most_blocks(p, s, all);
+    return (all + most - 1) / most;
+}
+
+/* Portions are of nearly one size. */
+static void convolve(const es_native_run *run, const es_task *task, int number, int member) {
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
     const es_native_scratch scratch = es_native_scratch_of(run, member);
-    int64_t all = 0;
-    for (int strip = task->from; strip < task->to; strip++) all += es_strip_blocks(&s->grid, strip);
-    int begin = (int)(all * member / p->members), end = (int)(all * (member + 1) / p->members);
-    int most = es_pass_blocks(&s->grid);
-    const float *tables[MOST_BLOCKS + MOST_CHUNKS];
-    if (most > MOST_BLOCKS) most = MOST_BLOCKS;
-    if (most > (MOST_BLOCKS + MOST_CHUNKS) / (s->chunks + 2))
-        most = (MOST_BLOCKS + MOST_CHUNKS) / (s->chunks + 2);
-    int passes = (end - begin + most - 1) / most; /* of nearly one size */
-    for (int pass = 0, done = begin; pass < passes; pass++) {
-        place at[MOST_BLOCKS];
-        int count = (end - done + passes - pass - 1) / (passes - pass);
-        for (int i = 0; i < count; i++) at[i] = place_of(&s->grid, task->from, done + i);
-        chunk_tables(run, s, at, count, scratch.own, tables);
-        transform_blocks(run, task, s, at, count, &scratch);
-        const float *u = run->weights + s->weights;
-        for (int channel = 0; channel < s->width_out;) {
-            int width =
-                s->width_out - channel < p->kernels->panel ? ES_NATIVE_LANES : p->kernels->panel;
-            panel_of_blocks(run, s, at, count, tables, channel, u, width, &scratch);
-            u += es_weights_panel(s, width);
-            channel += width;
-        }
-        done += count;
+    const int64_t all = task_blocks(p, task), portions = es_native_portions(p, task);
+    const int begin = (int)(all * number / portions), end = (int)(all * (number + 1) / portions);
+    const int count = end - begin;
+    const float *tables[ES_NATIVE_TABLES];
+    place at[ES_NATIVE_BLOCKS];
+    for (int i = 0; i < count; i++) at[i] = place_of(&s->grid, task->from, begin + i);
+    chunk_tables(run, s, at, count, scratch.own, tables);
+    transform_blocks(run, task, s, at, count, &scratch);
+    const float *u = run->weights + s->weights;
+    for (int channel = 0; channel < s->width_out;) {
+        int width =
+            s->width_out - channel < p->kernels->panel ? ES_NATIVE_LANES : p->kernels->panel;
+        panel_of_blocks(run, s, at, count, tables, channel, u, width, &scratch);
+        u += es_weights_panel(s, width);
+        channel += width;
     }
 }
 
@@ -310,21 +323,15 @@ static void write_row(const es_native_run *run, const es_stage *s, int y, float 
     run->io->write(run->io->context, y, 1, staging, (size_t)s->width, (size_t)s->width);
 }
 
-void es_native_do(const es_native_run *run, const es_task *task, int member) {
-    const es_native_plan *p = run->plan;
-    const es_stage *s = &p->stages[task->stage];
+void es_native_do(const es_native_run *run, const es_task *task, int number, int member) {
+    const es_stage *s = &run->plan->stages[task->stage];
     if (s->kind == ES_STAGE_CONV) {
-        convolve(run, task, member);
+        convolve(run, task, number, member);
         return;
     }
     float *staging = es_native_scratch_of(run, member).staging;
-    int64_t rows = task->to - task->from;
-    int begin = task->from + (int)(rows * member / p->members);
-    int end = task->from + (int)(rows * (member + 1) / p->members);
-    for (int y = begin; y < end; y++) {
-        if (s->kind == ES_STAGE_READ)
-            read_row(run, s, y, member, staging);
-        else
-            write_row(run, s, y, staging);
-    }
+    if (s->kind == ES_STAGE_READ)
+        read_row(run, s, task->from + number, member, staging);
+    else
+        write_row(run, s, task->from + number, staging);
 }

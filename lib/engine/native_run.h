@@ -74,8 +74,9 @@ void es_native_watch(const es_native_run *run, const es_stage *s, int link, es_u
 /* ... and when a group is done, all is put together and shown. */
 esrgan_status es_native_watch_show(const es_native_run *run, int group, esrgan_error *error);
 
-/* A member's share of one task. */
-void es_native_do(const es_native_run *run, const es_task *task, int member);
+/* A task is dealt out in portions, which need nothing of each other. */
+int es_native_portions(const es_native_plan *plan, const es_task *task);
+void es_native_do(const es_native_run *run, const es_task *task, int number, int member);
 
 /* A member's share of a stage's weights, in the kernels' form, to their place in `out`. */
 void es_native_weights_make(const es_native_run *run, const es_stage *stage, float *out,
