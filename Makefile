@@ -97,7 +97,8 @@ isa_of         = $(ISA_$(firstword $(subst _, ,$(notdir $(1)))))
 
 # The plain kernels are loops for the compiler to vectorise; nobody looks at floating-point flags.
 $(OBJ)/kernels/scalar/%.o $(OBJ)/kernels/openblas/%.o: ISAFLAGS = $(if $(SANITIZE),,-O3 -fno-trapping-math)
-$(OBJ)/kernels/x86/%.o $(OBJ)/kernels/arm/%.o: ISAFLAGS = $(call isa_of,$*)
+$(OBJ)/kernels/x86/%.o: ISAFLAGS = $(call isa_of,$*) $(if $(SANITIZE),-DES_ROLLED)
+$(OBJ)/kernels/arm/%.o: ISAFLAGS = $(call isa_of,$*)
 $(OBJ)/lib/%.o $(OBJ)/kernels/%.o: BUILDING = -DESRGAN_BUILDING
 $(OBJ)/lib/engine/openblas.o: CPPFLAGS_ALL += -DES_OPENBLAS='"$(BLAS_SONAME)"'
 $(OBJ)/examples/%.o: CPPFLAGS_ALL = -D_GNU_SOURCE -Iinclude $(CPPFLAGS)
