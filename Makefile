@@ -96,7 +96,7 @@ ISA_neonfp16   = -march=armv8.2-a+fp16fml
 isa_of         = $(ISA_$(firstword $(subst _, ,$(notdir $(1)))))
 
 # The plain kernels are loops for the compiler to vectorise; nobody looks at floating-point flags.
-$(OBJ)/kernels/scalar/%.o $(OBJ)/kernels/openblas/%.o: ISAFLAGS = $(if $(SANITIZE),,-O3 -fno-trapping-math)
+$(OBJ)/kernels/scalar/%.o $(OBJ)/kernels/openblas/%.o: ISAFLAGS = $(if $(SANITIZE),-DES_ROLLED,-O3 -fno-trapping-math)
 $(OBJ)/kernels/x86/%.o: ISAFLAGS = $(call isa_of,$*) $(if $(SANITIZE),-DES_ROLLED)
 $(OBJ)/kernels/arm/%.o: ISAFLAGS = $(call isa_of,$*)
 $(OBJ)/lib/%.o $(OBJ)/kernels/%.o: BUILDING = -DESRGAN_BUILDING
