@@ -1,41 +1,29 @@
 /* Rounding to half precision, and samples of pictures. */
 #include <math.h>
-#include <string.h>
 
 #include "kernels.h"
-
-static inline uint32_t bits_of(float x) {
-    uint32_t u;
-    memcpy(&u, &x, sizeof u);
-    return u;
-}
-
-static inline float float_of(uint32_t u) {
-    float x;
-    memcpy(&x, &u, sizeof x);
-    return x;
-}
+#include "scalar/half.h"
 
 void es_round_f16(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        const uint32_t u = bits_of(x[i]), sign = u & 0x80000000u, magnitude = u & 0x7fffffffu;
+        const uint32_t u = es_to_bits(x[i]), sign = u & 0x80000000u, magnitude = u & 0x7fffffffu;
         float r;
         if (magnitude >= 0x477ff000u) { /* 65520: rounds up to infinity; NaN stays */
             r = magnitude > 0x7f800000u ? x[i] : (float)INFINITY;
         } else if (magnitude >= 0x38800000u) { /* 2^-14: ten bits of fraction stay */
-            r = float_of((magnitude + 0xfffu + (magnitude >> 13 & 1)) & ~0x1fffu);
+            r = es_from_bits((magnitude + 0xfffu + (magnitude >> 13 & 1)) & ~0x1fffu);
         } else { /* multiples of 2^-24, which is the last place of floats from 0.5 on */
-            r = (float_of(magnitude) + 0.5f) - 0.5f;
+            r = (es_from_bits(magnitude) + 0.5f) - 0.5f;
         }
-        x[i] = float_of(bits_of(r) | sign);
+        x[i] = es_from_bits(es_to_bits(r) | sign);
     }
 }
 
 void es_round_bf16(float *x, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        const uint32_t u = bits_of(x[i]);
+        const uint32_t u = es_to_bits(x[i]);
         if ((u & 0x7fffffffu) > 0x7f800000u) continue;
-        x[i] = float_of((u + 0x7fffu + (u >> 16 & 1)) & 0xffff0000u);
+        x[i] = es_from_bits((u + 0x7fffu + (u >> 16 & 1)) & 0xffff0000u);
     }
 }
 

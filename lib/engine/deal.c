@@ -2,6 +2,7 @@
 #include "engine/deal.h"
 
 #include "engine/engine.h"
+#include "engine/stretch.h"
 
 enum {
     LEAST_TAKEN = 4, /* rows: a cut costs about CUT of them, computed on both sides of it */
@@ -11,10 +12,6 @@ enum {
 
 /* Seconds: what is measured in this time counts as much as all that was before. */
 #define TRUSTED 0.002
-
-static uint64_t stretch(int first, int end) { return (uint64_t)first << 32 | (uint32_t)end; }
-static int first_of(uint64_t s) { return (int)(s >> 32); }
-static int end_of(uint64_t s) { return (int)(uint32_t)s; }
 
 void es_deal_init(es_deal *deal, es_deal_hand *hands, int members) {
     deal->hands = hands;
@@ -59,7 +56,7 @@ void es_deal_start(es_deal *deal, int rows) {
         es_deal_hand *h = &deal->hands[i];
         sum += h->share;
         const int end = i + 1 < deal->members ? (int)(rows * (sum / all) + 0.5) : rows;
-        atomic_store(&h->stretch, stretch(first, end));
+        atomic_store(&h->stretch, es_stretch(first, end));
         atomic_store(&h->claimed, 0);
         h->began = h->ended = 0;
         h->share /= all;
@@ -72,7 +69,7 @@ void es_deal_start(es_deal *deal, int rows) {
 /* How many of another's unclaimed rows a member should take over, so that both end together by
  * their speeds in this round; 0 where that is too few to pay. */
 static int worth_taking(const es_deal *deal, int member, int other, uint64_t s) {
-    const int rows = end_of(s) - first_of(s);
+    const int rows = es_stretch_end(s) - es_stretch_first(s);
     const double mine = atomic_load(&deal->hands[member].claimed) + 1.0;
     const double theirs = atomic_load(&deal->hands[other].claimed) + 1.0;
     int taken = (int)(rows * (mine / (mine + theirs))) - CUT;
@@ -87,7 +84,8 @@ static int slowest(const es_deal *deal, int member) {
     for (int i = 0; i < deal->members; i++) {
         const es_deal_hand *h = &deal->hands[i];
         const uint64_t s = atomic_load(&h->stretch);
-        const double lasts = (double)(end_of(s) - first_of(s)) / (atomic_load(&h->claimed) + 1);
+        const double lasts =
+            (double)(es_stretch_end(s) - es_stretch_first(s)) / (atomic_load(&h->claimed) + 1);
         if (i == member || lasts <= most || worth_taking(deal, member, i, s) == 0) continue;
         most = lasts;
         found = i;
@@ -100,12 +98,13 @@ static bool take_over(es_deal *deal, int member) {
     for (int other; (other = slowest(deal, member)) >= 0;) {
         _Atomic uint64_t *theirs = &deal->hands[other].stretch;
         uint64_t s = atomic_load(theirs);
-        const int end = end_of(s), taken = worth_taking(deal, member, other, s);
+        const int end = es_stretch_end(s), taken = worth_taking(deal, member, other, s);
         if (taken == 0) continue;
-        if (!atomic_compare_exchange_strong(theirs, &s, stretch(first_of(s), end - taken)))
+        if (!atomic_compare_exchange_strong(theirs, &s,
+                                            es_stretch(es_stretch_first(s), end - taken)))
             continue;
         /* Nobody else writes an empty stretch, so this needs no comparing. */
-        atomic_store(&deal->hands[member].stretch, stretch(end - taken, end));
+        atomic_store(&deal->hands[member].stretch, es_stretch(end - taken, end));
         return true;
     }
     return false;
@@ -116,7 +115,7 @@ bool es_deal_next(es_deal *deal, int member, int *first) {
     h->ended = es_seconds();
     if (h->began == 0) h->began = h->ended;
     const uint64_t s = atomic_load(&h->stretch);
-    if (first_of(s) == end_of(s) && !take_over(deal, member)) return false;
+    if (es_stretch_first(s) == es_stretch_end(s) && !take_over(deal, member)) return false;
     *first = es_deal_claimed(deal, member);
     return true;
 }
@@ -125,18 +124,20 @@ int es_deal_claim(es_deal *deal, int member, int end) {
     es_deal_hand *h = &deal->hands[member];
     for (;;) {
         uint64_t s = atomic_load(&h->stretch);
-        const int first = first_of(s), rows = (end < end_of(s) ? end : end_of(s)) - first;
-        if (rows <= 0) return end_of(s);
-        if (!atomic_compare_exchange_strong(&h->stretch, &s, stretch(first + rows, end_of(s))))
+        const int first = es_stretch_first(s),
+                  rows = (end < es_stretch_end(s) ? end : es_stretch_end(s)) - first;
+        if (rows <= 0) return es_stretch_end(s);
+        if (!atomic_compare_exchange_strong(&h->stretch, &s,
+                                            es_stretch(first + rows, es_stretch_end(s))))
             continue;
         atomic_fetch_add(&h->claimed, rows);
         atomic_fetch_sub(&deal->left, rows);
-        return end_of(s);
+        return es_stretch_end(s);
     }
 }
 
 int es_deal_claimed(const es_deal *deal, int member) {
-    return first_of(atomic_load(&deal->hands[member].stretch));
+    return es_stretch_first(atomic_load(&deal->hands[member].stretch));
 }
 
 double es_deal_done(const es_deal *deal) {

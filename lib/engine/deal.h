@@ -18,7 +18,7 @@
 
 /* What a member has before it; others look at it, each in a cache line of its own. */
 typedef struct es_deal_hand {
-    _Alignas(ES_ALIGN) _Atomic uint64_t stretch; /* rows not claimed: first << 32 | end */
+    _Alignas(ES_ALIGN) _Atomic uint64_t stretch; /* rows not claimed (stretch.h) */
     atomic_int claimed;                          /* rows in this round */
     double began, ended;                         /* seconds; ended: when it last asked for rows */
     double share;                                /* of the rows, that its speed makes its due */

@@ -185,11 +185,12 @@ size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
 
 /* Tiles that a member should have before it reads the weights once more, as register blocks. */
 enum { ES_TILES_A_PASS = 14 };
-/* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
-enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 static inline int es_pass_blocks(const es_grid *grid) {
     return (ES_TILES_A_PASS + grid->block - 1) / grid->block;
 }
+
+/* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
+enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 
 /* Floats from one point of a panel's weights to the next: a line more than they are, for weights are
  * written at many points at a time, which must not all fall into the same few places of a cache. */

@@ -239,19 +239,20 @@ static int task_blocks(const es_native_plan *p, const es_task *task) {
     return all;
 }
 
-/* Blocks that share one reading of the weights, where there are enough for every member. */
-static int most_blocks(const es_native_plan *p, const es_stage *s, int all) {
+/* Portions of so many blocks, which share one reading of the weights where there are enough for
+ * every member. */
+static int block_portions(const es_native_plan *p, const es_stage *s, int all) {
     int most = es_pass_blocks(&s->grid), fair = all < p->members ? 1 : all / p->members;
     if (most > ES_NATIVE_BLOCKS) most = ES_NATIVE_BLOCKS;
     if (most > ES_NATIVE_TABLES / (s->chunks + 2)) most = ES_NATIVE_TABLES / (s->chunks + 2);
-    return most < fair ? most : fair;
+    if (most > fair) most = fair;
+    return (all + most - 1) / most;
 }
 
 int es_native_portions(const es_native_plan *p, const es_task *task) {
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return task->to - task->from;
-    const int all = task_blocks(p, task), most = most_blocks(p, s, all);
-    return (all + most - 1) / most;
+    return block_portions(p, s, task_blocks(p, task));
 }
 
 /* Portions are of nearly one size. */
@@ -259,7 +260,7 @@ static void convolve(const es_native_run *run, const es_task *task, int number, 
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
     const es_native_scratch scratch = es_native_scratch_of(run, member);
-    const int64_t all = task_blocks(p, task), portions = es_native_portions(p, task);
+    const int64_t all = task_blocks(p, task), portions = block_portions(p, s, (int)all);
     const int begin = (int)(all * number / portions), end = (int)(all * (number + 1) / portions);
     const int count = end - begin;
     const float *tables[ES_NATIVE_TABLES];

@@ -14,7 +14,7 @@
 
 /* What a member has left of a task; each in a cache line of its own, for others look at it. */
 typedef struct es_portions {
-    _Alignas(ES_ALIGN) _Atomic uint64_t left; /* first << 32 | end */
+    _Alignas(ES_ALIGN) _Atomic uint64_t left; /* stretch.h */
 } es_portions;
 
 /* A member's own part of `count`; nobody may be at this task yet. */
