@@ -81,9 +81,10 @@ typedef struct es_native_store {
 typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int channels, float *v,
                                 size_t point_stride, size_t chunk_stride);
 
-/* g[channel out][channel in][9], LANES of each -> u[p * point_stride + in * channel_stride + out]. */
-typedef void (*es_native_weights)(const float *g, float *u, size_t channel_stride,
-                                  size_t point_stride);
+/* Kernels as stored, at any place in memory: LANES channels out, `row` bytes apart, of LANES channels
+ * in of nine floats each, rounded to `format` -> u[p * point_stride + in * channel_stride + out]. */
+typedef void (*es_native_weights)(const void *g, size_t row, es_native_format format, float *u,
+                                  size_t channel_stride, size_t point_stride);
 
 /* Hints for a multiplication: what the next one reads, to be brought nearer meanwhile. */
 typedef struct es_native_ahead {

@@ -136,33 +136,44 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
     }
 }
 
-/* Points go out row by row of a tile's points: few enough streams at a time for a first-level cache
- * and its page tables. */
-ES_INLINE void weights(es_native_shape shape, const float *g, float *u, size_t channel_stride,
-                       size_t point_stride) {
+/* A square of numbers to what a format holds of them. */
+ES_INLINE void round_to(es_native_format format, VF *x) {
+    for (int l = 0; l < VL; l++) {
+        float room[VL];
+        store(format, (char *)room, x[l]);
+        x[l] = load(format, (const char *)room);
+    }
+}
+
+/* All points of a kernel at once, out of registers: to write them is what takes the time. */
+ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_native_format format,
+                       float *u, size_t channel_stride, size_t point_stride) {
     enum { TAPS = ES_NATIVE_LANES * 9 };
     const int side = points_of(shape);
-    for (int o = 0; o < ES_NATIVE_LANES; o += VL, g += VL * TAPS, u += VL) {
-        VF k[TAPS], t[ES_NATIVE_MAX_PATCH][ES_NATIVE_LANES][3];
+    for (int o = 0; o < ES_NATIVE_LANES; o += VL, g += VL * row, u += VL) {
+        VF k[TAPS];
         for (int i = 0; i < TAPS; i += VL) {
-            ES_UNROLL for (int l = 0; l < VL; l++) k[i + l] = vf_load(g + l * TAPS + i);
+            ES_UNROLL for (int l = 0; l < VL; l++) k[i + l] =
+                load(ES_NATIVE_F32, g + (size_t)l * row + (size_t)i * sizeof(float));
+            if (format != ES_NATIVE_F32) round_to(format, k + i);
             vf_turn(k + i);
         }
-        for (int c = 0; c < ES_NATIVE_LANES; c++)
-            for (int j = 0; j < 3; j++) {
+        for (int c = 0; c < ES_NATIVE_LANES; c++) {
+            VF t[ES_NATIVE_MAX_PATCH][3];
+            ES_UNROLL for (int j = 0; j < 3; j++) {
                 VF d[3], r[ES_NATIVE_MAX_PATCH];
                 ES_UNROLL for (int i = 0; i < 3; i++) d[i] = k[c * 9 + i * 3 + j];
                 transform_weights(shape, d, r);
-                ES_UNROLL for (int i = 0; i < side; i++) t[i][c][j] = r[i];
+                ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
             }
-        for (int i = 0; i < side; i++)
-            for (int c = 0; c < ES_NATIVE_LANES; c++) {
+            float *out = u + (size_t)c * channel_stride;
+            ES_UNROLL for (int i = 0; i < side; i++, out += (size_t)side * point_stride) {
                 VF r[ES_NATIVE_MAX_PATCH];
-                float *out = u + (size_t)(i * side) * point_stride + (size_t)c * channel_stride;
-                transform_weights(shape, t[i][c], r);
+                transform_weights(shape, t[i], r);
                 ES_UNROLL for (int j = 0; j < side; j++)
                     vf_store(out + (size_t)j * point_stride, r[j]);
             }
+        }
     }
 }
 
@@ -322,9 +333,9 @@ static void multiply_lanes(const float *const *v, size_t offset, int tiles, cons
     ES_INSTANCE(shape, F32)                                                                        \
     ES_INSTANCE(shape, F16)                                                                        \
     ES_INSTANCE(shape, BF16)                                                                       \
-    static void weights_##shape(const float *g, float *u, size_t channel_stride,                   \
-                                size_t point_stride) {                                             \
-        weights(ES_NATIVE_##shape, g, u, channel_stride, point_stride);                            \
+    static void weights_##shape(const void *g, size_t row, es_native_format format, float *u,      \
+                                size_t channel_stride, size_t point_stride) {                      \
+        weights(ES_NATIVE_##shape, g, row, format, u, channel_stride, point_stride);               \
     }
 ES_INSTANCES(F2)
 ES_INSTANCES(F4)

@@ -135,12 +135,12 @@ static void every_network_agrees_with_the_oracle(void **state) {
 
 static void threads_make_no_difference(void **state) {
     (void)state;
-    static const int some[][2] = {{1, 1}, {29, 71}, {67, 130}};
+    static const int some[][2] = {{1, 1}, {16, 16}, {32, 33}, {29, 71}, {67, 130}};
     const char *names[8];
     int count = tiers(names);
     unsigned entry = 0;
-    for (int k = 0; k < (share() > 1 ? 2 : 3); k++)
-        for (int t = 0; t < count - (k == 2); t++)
+    for (int k = 0; k < (share() > 1 ? 4 : 5); k++)
+        for (int t = 0; t < count - (k == 4); t++)
             for (int precision = ESRGAN_FP32; precision <= ESRGAN_FP16; precision++)
                 for (int m = 2; m < NETWORKS; m += 3) {
                     if (left_out(&entry)) continue;

@@ -248,8 +248,11 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
     double *g = calloc((size_t)(j.wide * channels * 9), sizeof *g);
     const size_t pixel = (size_t)channels * size_of(f);
     char *pixels = malloc(pixel * (size_t)(patch * patch));
-    float *taps = malloc((size_t)(9 * LANES * LANES) * 4);
-    assert_true(d && g && pixels && taps);
+    /* As in a file: anywhere, and with other channels between the rows. */
+    const size_t row = (9 * LANES + 3) * sizeof(float), odd = 1;
+    guarded stored = guard(row * (LANES - 1) + 9 * LANES * sizeof(float) + odd, j.at_start);
+    char *taps = (char *)stored.data + odd;
+    assert_true(d && g && pixels);
     for (int t = 0; t < j.tiles; t++) {
         const void *rows[MAX_SIDE];
         for (int i = 0; i < patch * patch * channels; i++) set(f, pixels, (size_t)i, number());
@@ -265,9 +268,14 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
         for (int c = 0; c < channels; c += LANES) {
             for (int i = 0; i < LANES * LANES * 9; i++) {
                 int o = first + i / (LANES * 9), in = c + i / 9 % LANES;
-                g[(o * channels + in) * 9 + i % 9] = taps[i] = number();
+                float tap = number(), held[1];
+                set(f, held, 0, tap);
+                g[(o * channels + in) * 9 + i % 9] = get(f, held, 0);
+                memcpy(taps + (size_t)(i / (LANES * 9)) * row +
+                           (size_t)(i % (LANES * 9)) * sizeof tap,
+                       &tap, sizeof tap);
             }
-            k->weights[s](taps, (float *)u.data + c * j.wide + first, (size_t)j.wide,
+            k->weights[s](taps, row, f, (float *)u.data + c * j.wide + first, (size_t)j.wide,
                           (size_t)(channels * j.wide));
         }
     const float *table[40];
@@ -348,7 +356,7 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
             for (int r = 0; r < j.residuals; r++) unguard(&added[r][y]);
         }
     }
-    free(bias), free(taps), free(pixels), free(g), free(d);
+    unguard(&stored), free(bias), free(pixels), free(g), free(d);
     unguard(&v), unguard(&u), unguard(&m);
 }
 

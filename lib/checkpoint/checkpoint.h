@@ -52,6 +52,9 @@ const es_tensor *es_checkpoint_find(const es_checkpoint *checkpoint, const char 
 /* CRC-32 of every zip entry (nothing to check in a legacy file: ESRGAN_OK). */
 esrgan_status es_checkpoint_verify(const es_checkpoint *checkpoint, esrgan_error *error);
 
+/* Whether its elements lie behind one another in C order. */
+bool es_tensor_is_contiguous(const es_tensor *tensor);
+
 /* Copies a tensor, in C order, converted exactly to float (from F64: rounded) or to double. */
 void es_tensor_read_f32(const es_tensor *tensor, float *out);
 void es_tensor_read_f64(const es_tensor *tensor, double *out);

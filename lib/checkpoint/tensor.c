@@ -14,6 +14,12 @@ static int64_t contiguous_tail(const es_tensor *t, int *dims) {
     return tail;
 }
 
+bool es_tensor_is_contiguous(const es_tensor *tensor) {
+    int dims;
+    contiguous_tail(tensor, &dims);
+    return dims == 0;
+}
+
 static void visit(const es_tensor *t, int64_t first, int64_t count, run_fn run, void *out) {
     if (count <= 0 || t->numel == 0) return;
     int dims;

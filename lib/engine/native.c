@@ -73,8 +73,7 @@ typedef struct job {
     int group;
     es_task *tasks;
     int task_count, task_capacity;
-    float *weights;  /* where this group's go, */
-    bool made;       /* or are */
+    bool made;       /* the weights are there already */
     atomic_int stop; /* the task that nobody is to begin, set by member 0 */
     double from, to; /* progress */
     esrgan_status status;
@@ -86,7 +85,7 @@ typedef struct job {
 static void make_weights(job *j, int task, int member) {
     if (j->made || task == j->task_count || j->tasks[task].from > 0) return;
     const es_stage *s = &j->plan->stages[j->tasks[task].stage];
-    if (s->kind == ES_STAGE_CONV) es_native_weights_make(&j->run, s, j->weights, member);
+    if (s->kind == ES_STAGE_CONV && !s->apart) es_native_weights_make(&j->run, s, member);
 }
 
 /* What members have left of a task; it is dealt while they are at the one before. */
@@ -203,8 +202,7 @@ static esrgan_status run_groups(es_context *context, es_native_plan *plan, char 
     esrgan_status status = ESRGAN_OK;
     for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
         char *weights = k ? k->data + plan->group_weights[g] : arena + plan->group_offset;
-        j.weights = (float *)(void *)weights;
-        j.run.weights = j.weights;
+        j.run.weights = (float *)(void *)weights;
         j.made = k && g < k->made;
         j.from = plan->group_work[g], j.to = plan->group_work[g + 1];
         status = do_group(&j, g);

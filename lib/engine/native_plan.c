@@ -534,44 +534,49 @@ static bool frames(es_native_plan *p) {
     return true;
 }
 
-/* Where a group's weights go. */
-typedef struct placing {
-    es_native_plan *plan;
-    bool brief; /* every stage is done in one task */
-    int turn;
-    size_t room[2], end; /* floats */
-} placing;
+/* Whether every stage is done in one task. */
+static bool is_whole(void *context, const es_task *task) {
+    const es_native_plan *p = context;
+    return task->from == 0 || p->stages[task->stage].kind != ES_STAGE_CONV;
+}
 
-static bool place_weights(void *context, const es_task *task) {
-    placing *w = context;
-    es_stage *s = &w->plan->stages[task->stage];
-    if (s->kind != ES_STAGE_CONV) return true;
-    if (task->from > 0) {
-        w->brief = false;
-        return true;
-    }
-    const int full = w->plan->kernels->panel, single = s->width_out % full / ES_NATIVE_LANES;
-    size_t floats = (size_t)(s->width_out / full) * es_weights_panel(s, full) +
-                    (size_t)single * es_weights_panel(s, ES_NATIVE_LANES);
-    s->weights = w->brief ? w->turn * w->room[0] : w->end;
-    s->bias = s->weights + floats;
-    floats += (size_t)s->width_out;
-    if (w->room[w->turn] < floats) w->room[w->turn] = floats;
-    w->end += floats;
-    w->turn = 1 - w->turn;
-    return true;
+/* Where the weights of a stage go that are made together, one stage after the other. */
+static size_t place_together(const es_native_plan *p, es_stage *s, size_t at) {
+    const int full = p->kernels->panel, single = s->width_out % full / ES_NATIVE_LANES;
+    s->weights = at;
+    s->bias = at + (size_t)(s->width_out / full) * es_weights_panel(s, full) +
+              (size_t)single * es_weights_panel(s, ES_NATIVE_LANES);
+    return s->bias + (size_t)s->width_out;
+}
+
+/* ... and those of a member's own, one panel at a time. */
+static size_t place_apart(const es_native_plan *p, es_stage *s) {
+    const int full = p->kernels->panel;
+    s->weights = 0;
+    s->bias = es_weights_panel(s, s->width_out < full ? ES_NATIVE_LANES : full);
+    return s->bias + (size_t)s->width_out;
 }
 
 /*
- * Where all is done in one task a stage, the weights of one stage replace those of the stage before
- * the last: what is made for a small picture is then read from a cache rather than from memory.
+ * Where all is done in one task a stage, weights are used by a member for the few tiles it has and
+ * never again.  To read from another core what that one made takes longer than to make it.
  */
 static size_t weights_of(es_native_plan *p, int group) {
-    placing w = {.plan = p, .brief = !p->keeps};
-    es_native_schedule(p, group, place_weights, &w);
-    w.turn = 0, w.end = 0;
-    es_native_schedule(p, group, place_weights, &w);
-    return (w.brief ? w.room[0] + w.room[1] : w.end) * sizeof(float);
+    const bool apart = !p->keeps && es_native_schedule(p, group, is_whole, p);
+    size_t end = 0, most = 0;
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
+        es_stage *s = &p->stages[i];
+        if (s->kind != ES_STAGE_CONV) continue;
+        if (!apart) {
+            end = place_together(p, s, end);
+            continue;
+        }
+        size_t own = es_aligned(place_apart(p, s) * sizeof(float)) / sizeof(float);
+        if (most < own) most = own;
+    }
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
+        p->stages[i].apart = apart ? most : 0;
+    return (apart ? most * (size_t)p->members : end) * sizeof(float);
 }
 
 static size_t rings_of(es_native_plan *p, int group, size_t offset) {
@@ -610,7 +615,7 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
 static size_t own_blocks(const es_native_plan *p, const es_stage *s, int k) {
     const es_cache *c = &p->caches[s->inputs[k]];
     if (c->readers != 1) return 0;
-    return c->chunk * (size_t)c->chunks * (size_t)es_pass_blocks(&s->grid);
+    return c->chunk * (size_t)c->chunks * (size_t)es_pass_blocks(p, s);
 }
 
 /* What one member needs: products of some blocks, a tile at the edge, rows on their way. */
@@ -620,7 +625,7 @@ static void scratch(es_native_plan *p, const es_network *n) {
         const es_stage *s = &p->stages[i];
         if (s->kind == ES_STAGE_CONV) {
             size_t block = (size_t)s->grid.block * panel + ES_NATIVE_LANES;
-            size_t all = block * (size_t)es_pass_blocks(&s->grid) *
+            size_t all = block * (size_t)es_pass_blocks(p, s) *
                          (size_t)es_native_shape_geometry(s->shape).points;
             if (p->products < all) p->products = all;
             size_t own = 0;
@@ -666,6 +671,11 @@ static bool layout(es_native_plan *p, const es_network *n) {
     for (int i = 0; i < p->slot_count; i++) slots[i] = offset, offset += p->slot_bytes[i];
     for (int i = 0; i < p->sheet_count; i++)
         if (p->sheets[i].slot >= 0) p->sheets[i].offset = slots[p->sheets[i].slot];
+    for (int g = 0; g < p->group_count; g++) {
+        size_t weights = es_aligned(weights_of(p, g));
+        p->group_weights[g + 1] = p->group_weights[g] + weights;
+        if (p->weights_bytes < weights && !p->keeps) p->weights_bytes = weights;
+    }
     scratch(p, n);
     p->thread_offset = offset;
     offset += p->thread_bytes * (size_t)p->members;
@@ -674,11 +684,6 @@ static bool layout(es_native_plan *p, const es_network *n) {
     p->hands = offset;
     offset += 2 * (size_t)p->members * sizeof(es_portions);
     p->group_offset = offset;
-    for (int g = 0; g < p->group_count; g++) {
-        size_t weights = es_aligned(weights_of(p, g));
-        p->group_weights[g + 1] = p->group_weights[g] + weights;
-        if (p->weights_bytes < weights && !p->keeps) p->weights_bytes = weights;
-    }
     p->arena = offset;
     for (int g = 0; g < p->group_count; g++) {
         size_t end = rings_of(p, g, p->group_offset + p->weights_bytes);

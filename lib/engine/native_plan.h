@@ -75,7 +75,10 @@ typedef struct es_stage {
     float slope;
     int residuals, residual[2]; /* sheets */
     float alpha[2];
-    size_t weights, bias; /* floats from the group's weights on */
+    /* Done in one task: members make the weights for themselves, panel by panel, each at so many
+     * floats from the group's weights on times its number; 0: weights are made together. */
+    size_t apart;
+    size_t weights, bias; /* floats from the group's weights on, or from a member's own */
     int least;            /* strips to do at once, where there is no reason to do fewer */
     int watches, first_watch;
     unsigned watched; /* which links of the chain they look at, as bits */
@@ -183,10 +186,12 @@ esrgan_status es_native_watch_plan(es_native_plan *plan, const es_context *conte
 /* Where a group's watches count, from `offset` in the arena on; returns the end. */
 size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
 
-/* Tiles that a member should have before it reads the weights once more, as register blocks. */
+/* Tiles that a member should have before it reads the weights once more, as register blocks; all
+ * of its tiles where it makes the weights for itself. */
 enum { ES_TILES_A_PASS = 14 };
-static inline int es_pass_blocks(const es_grid *grid) {
-    return (ES_TILES_A_PASS + grid->block - 1) / grid->block;
+static inline int es_pass_blocks(const es_native_plan *p, const es_stage *s) {
+    if (s->apart) return (s->grid.strips * s->grid.blocks + p->members - 1) / p->members;
+    return (ES_TILES_A_PASS + s->grid.block - 1) / s->grid.block;
 }
 
 /* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */

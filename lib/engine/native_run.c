@@ -87,13 +87,14 @@ typedef struct tile_out {
     int ty, tx, channel, width;
     const float *products;
     size_t point;
+    const float *bias;
 } tile_out;
 
 /* The first `links` operations of the stage, from products to pixels where `store` says. */
 static void store_links(const es_native_run *run, const es_stage *s, int links, const tile_out *t,
                         es_native_store *store, es_native_format format) {
     const es_native_plan *p = run->plan;
-    store->bias = run->weights + s->bias + t->channel;
+    store->bias = t->bias;
     store->activate = s->activate && links > 1;
     store->slope = s->slope;
     store->residuals = links - 1 - store->activate;
@@ -194,12 +195,19 @@ static void chunk_tables(const es_native_run *run, const es_stage *s, const plac
     }
 }
 
+/* Some channels out, their weights, and what of the checkpoint will be wanted after that. */
+typedef struct panel {
+    int channel, width;
+    const float *u, *bias;
+    es_native_soon soon;
+} panel;
+
 /* One panel of channels out for a few blocks: products of every point, then pixels. */
 static void panel_of_blocks(const es_native_run *run, const es_stage *s, const place *at, int count,
-                            const float *const *tables, int channel, const float *u, int width,
+                            const float *const *tables, const panel *out,
                             const es_native_scratch *scratch) {
     const es_native_kernels *kernels = run->plan->kernels;
-    const int points = es_native_shape_geometry(s->shape).points;
+    const int points = es_native_shape_geometry(s->shape).points, width = out->width;
     float *products = scratch->products;
     const size_t block = (size_t)s->grid.block;
     const size_t step = block * ES_NATIVE_LANES; /* from point to point of v */
@@ -208,6 +216,7 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     const size_t table = (size_t)s->chunks + 2;
     es_native_multiply multiply =
         width == kernels->panel ? kernels->multiply_panel : kernels->multiply_lanes;
+    const float *u = out->u;
     for (int point = 0; point < points; point++, u += u_point) {
         for (int i = 0; i < count; i++) {
             bool last = i + 1 == count;
@@ -218,14 +227,20 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
                 .share = count};
             multiply(tables + (size_t)i * table, step * (size_t)point, at[i].tiles, u, s->chunks,
                      products + ((size_t)i * (size_t)points + (size_t)point) * m_point, &ahead);
+            es_native_ask(&out->soon, point * count + i, points * count);
         }
     }
     for (int i = 0; i < count; i++) {
         const float *m = products + (size_t)i * (size_t)points * m_point;
         for (int t = 0; t < at[i].tiles; t++) {
             int number = at[i].first + t, ty = at[i].strip * s->grid.rows + number / s->grid.across;
-            tile_out one = {ty,    number % s->grid.across,       channel,
-                            width, m + (size_t)t * (size_t)width, m_point};
+            tile_out one = {.ty = ty,
+                            .tx = number % s->grid.across,
+                            .channel = out->channel,
+                            .width = width,
+                            .products = m + (size_t)t * (size_t)width,
+                            .point = m_point,
+                            .bias = out->bias};
             store_tile(run, s, &one, scratch);
         }
     }
@@ -242,10 +257,10 @@ static int task_blocks(const es_native_plan *p, const es_task *task) {
 /* Portions of so many blocks, which share one reading of the weights where there are enough for
  * every member. */
 static int block_portions(const es_native_plan *p, const es_stage *s, int all) {
-    int most = es_pass_blocks(&s->grid), fair = all < p->members ? 1 : all / p->members;
+    int most = es_pass_blocks(p, s), fair = all < p->members ? 1 : all / p->members;
     if (most > ES_NATIVE_BLOCKS) most = ES_NATIVE_BLOCKS;
     if (most > ES_NATIVE_TABLES / (s->chunks + 2)) most = ES_NATIVE_TABLES / (s->chunks + 2);
-    if (most > fair) most = fair;
+    if (most > fair && !s->apart) most = fair;
     return (all + most - 1) / most;
 }
 
@@ -268,13 +283,19 @@ static void convolve(const es_native_run *run, const es_task *task, int number, 
     for (int i = 0; i < count; i++) at[i] = place_of(&s->grid, task->from, begin + i);
     chunk_tables(run, s, at, count, scratch.own, tables);
     transform_blocks(run, task, s, at, count, &scratch);
-    const float *u = run->weights + s->weights;
-    for (int channel = 0; channel < s->width_out;) {
-        int width =
-            s->width_out - channel < p->kernels->panel ? ES_NATIVE_LANES : p->kernels->panel;
-        panel_of_blocks(run, s, at, count, tables, channel, u, width, &scratch);
-        u += es_weights_panel(s, width);
-        channel += width;
+    const int full = p->kernels->panel;
+    float *u = run->weights + s->weights + s->apart * (size_t)member,
+          *bias = u + s->bias - s->weights;
+    for (int channel = 0, width; channel < s->width_out; channel += width) {
+        width = s->width_out - channel < full ? ES_NATIVE_LANES : full;
+        panel out = {.channel = channel, .width = width, .u = u, .bias = bias + channel};
+        if (s->apart) {
+            es_native_weights_own(run, s, channel, width, u, scratch.staging);
+            out.soon = es_native_weights_soon(p, s, channel + width);
+        } else {
+            u += es_weights_panel(s, width);
+        }
+        panel_of_blocks(run, s, at, count, tables, &out, &scratch);
     }
 }
 

@@ -10,7 +10,7 @@ typedef struct es_native_run {
     const es_context *context;
     const es_io *io;
     char *arena;
-    const float *weights; /* of the group under way */
+    float *weights; /* of the group under way */
 } es_native_run;
 
 /* A member's own part of the arena. */
@@ -79,7 +79,27 @@ int es_native_portions(const es_native_plan *plan, const es_task *task);
 void es_native_do(const es_native_run *run, const es_task *task, int number, int member);
 
 /* A member's share of a stage's weights, in the kernels' form, to their place in `out`. */
-void es_native_weights_make(const es_native_run *run, const es_stage *stage, float *out,
-                            int member);
+void es_native_weights_make(const es_native_run *run, const es_stage *stage, int member);
+
+/* What of the checkpoint is going to be read: a panel's rows. */
+typedef struct es_native_soon {
+    const char *from;
+    size_t lines;
+} es_native_soon;
+
+/* The panel of a stage from channel `channel` on, or the first one of the next stage. */
+es_native_soon es_native_weights_soon(const es_native_plan *plan, const es_stage *stage,
+                                      int channel);
+
+/* Asks for part `part` of `parts` of it, as far as a second-level cache. */
+static inline void es_native_ask(const es_native_soon *soon, int part, int parts) {
+    const size_t from = soon->lines * (size_t)part / (size_t)parts,
+                 to = soon->lines * (size_t)(part + 1) / (size_t)parts;
+    for (size_t i = from; i < to; i++) __builtin_prefetch(soon->from + i * ES_ALIGN, 0, 2);
+}
+
+/* A panel of them, and with the first panel the stage's bias, made by a member for itself. */
+void es_native_weights_own(const es_native_run *run, const es_stage *stage, int channel, int width,
+                           float *u, float *scratch);
 
 #endif

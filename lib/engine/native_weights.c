@@ -1,4 +1,10 @@
-/* Weights from the checkpoint into the kernels' form: [panel][point][channel in][channel out]. */
+/*
+ * Weights from the checkpoint into the kernels' form: [panel][point][channel in][channel out].
+ *
+ * Where a member is going to use them for many tiles, the team makes them together.  Where a whole
+ * stage is one task (a small picture), each member makes them for itself, a panel at a time: what
+ * another core has written comes at a quarter of the speed at which it is made anew.
+ */
 #include <string.h>
 
 #include "base/dtype.h"
@@ -46,8 +52,7 @@ static void ask_for(const es_tensor *t, int64_t first, int64_t count) {
 enum { KERNELS = ES_NATIVE_LANES * 9 };
 
 /* The kernels of one channel out over `count` channels in, zeros for those that are not there. */
-static void read_row(const es_native_plan *p, const es_op *op, int channel, int first, int count,
-                     float *out) {
+static void read_row(const es_op *op, int channel, int first, int count, float *out) {
     const int taps = op->kernel * op->kernel;
     const int64_t row = (int64_t)op->channels_in * taps, at = channel * row + first * taps;
     if (channel >= op->channels) count = 0;
@@ -55,13 +60,23 @@ static void read_row(const es_native_plan *p, const es_op *op, int channel, int 
     if (count == 0) return;
     ask_for(op->weight, at + 3 * row, (int64_t)count * taps);
     es_tensor_read_f32_range(op->weight, at, (int64_t)count * taps, out);
-    es_native_round(p->format, out, (size_t)(count * taps));
     if (taps == 9) return;
     for (int i = count - 1; i >= 0; i--) { /* a 1x1 kernel is the middle of a 3x3 one */
         float x = out[i];
         memset(out + i * 9, 0, sizeof(float) * 9);
         out[i * 9 + 4] = x;
     }
+}
+
+/* Such kernels where they lie, if they can be taken as they are. */
+static const void *in_place(const es_op *op, int channel, int first, int count) {
+    static const bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+    const es_tensor *t = op->weight;
+    const bool whole = count == ES_NATIVE_LANES && channel + ES_NATIVE_LANES <= op->channels;
+    const bool plain =
+        little && t->dtype == ES_F32 && op->kernel == 3 && es_tensor_is_contiguous(t);
+    const size_t at = (size_t)channel * (size_t)op->channels_in + (size_t)first;
+    return whole && plain ? t->data + sizeof(float) * 9 * at : NULL;
 }
 
 /* LANES x LANES kernels, from channel `channel` of a panel's `width` on, as stored and then
@@ -72,13 +87,24 @@ static void make_block(const es_native_run *run, const es_stage *s, int channel,
     const size_t point = es_weights_point(s, width);
     int first, count;
     chunk_source(p, s, chunk, &first, &count);
-    for (int i = 0; i < ES_NATIVE_LANES; i++)
-        read_row(p, s->op, channel + i, first, count, scratch + i * KERNELS);
-    p->kernels->weights[s->shape](scratch, u + chunk * ES_NATIVE_LANES * width, (size_t)width,
-                                  point);
+    const void *g = in_place(s->op, channel, first, count);
+    size_t row = (size_t)s->op->channels_in * 9 * sizeof(float);
+    if (!g) {
+        for (int i = 0; i < ES_NATIVE_LANES; i++)
+            read_row(s->op, channel + i, first, count, scratch + i * KERNELS);
+        g = scratch, row = KERNELS * sizeof(float);
+    }
+    p->kernels->weights[s->shape](g, row, p->format, u + chunk * ES_NATIVE_LANES * width,
+                                  (size_t)width, point);
 }
 
-void es_native_weights_make(const es_native_run *run, const es_stage *s, float *out, int member) {
+static void make_bias(const es_native_run *run, const es_stage *s, float *bias) {
+    memset(bias, 0, sizeof(float) * (size_t)s->width_out);
+    if (s->op->bias) es_tensor_read_f32_range(s->op->bias, 0, s->op->channels, bias);
+    es_native_round(run->plan->format, bias, (size_t)s->op->channels);
+}
+
+void es_native_weights_make(const es_native_run *run, const es_stage *s, int member) {
     const es_native_plan *p = run->plan;
     const int full = p->kernels->panel;
     const int all = s->width_out / ES_NATIVE_LANES * s->chunks;
@@ -86,7 +112,7 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, float *
               end = (int)((int64_t)all * (member + 1) / p->members);
     float *scratch = es_native_scratch_of(run, member).staging;
     /* Full panels, then single vectors for what is left; within them chunk by chunk. */
-    float *u = out + s->weights;
+    float *u = run->weights + s->weights;
     for (int unit = 0, from = 0, width; from < s->width_out; from += width) {
         width = s->width_out - from < full ? ES_NATIVE_LANES : full;
         for (int chunk = 0; chunk < s->chunks; chunk++)
@@ -95,9 +121,27 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, float *
                     make_block(run, s, from + o, chunk, width, u + o, scratch);
         u += es_weights_panel(s, width);
     }
-    if (member != p->members - 1) return;
-    float *bias = out + s->bias;
-    memset(bias, 0, sizeof(float) * (size_t)s->width_out);
-    if (s->op->bias) es_tensor_read_f32_range(s->op->bias, 0, s->op->channels, bias);
-    es_native_round(p->format, bias, (size_t)s->op->channels);
+    if (member == p->members - 1) make_bias(run, s, run->weights + s->bias);
+}
+
+void es_native_weights_own(const es_native_run *run, const es_stage *s, int channel, int width,
+                           float *u, float *scratch) {
+    for (int chunk = 0; chunk < s->chunks; chunk++)
+        for (int o = 0; o < width; o += ES_NATIVE_LANES)
+            make_block(run, s, channel + o, chunk, width, u + o, scratch);
+    if (channel == 0) make_bias(run, s, u + s->bias);
+}
+
+es_native_soon es_native_weights_soon(const es_native_plan *p, const es_stage *s, int channel) {
+    if (channel >= s->width_out) s++, channel = 0;
+    if (s == p->stages + p->stage_count || s->kind != ES_STAGE_CONV || !s->apart ||
+        !es_tensor_is_contiguous(s->op->weight))
+        return (es_native_soon){NULL, 0};
+    int count = s->op->channels - channel;
+    if (count > p->kernels->panel) count = p->kernels->panel;
+    if (count < 0) count = 0;
+    const es_tensor *t = s->op->weight;
+    const size_t row = (size_t)(t->numel / s->op->channels) * es_dtype_size(t->dtype);
+    return (es_native_soon){(const char *)t->data + row * (size_t)channel,
+                            row * (size_t)count / ES_ALIGN};
 }
