@@ -14,6 +14,11 @@
  *   BLOCK, PANEL                 the register block: tiles x channels
  *   KERNELS                      the name of the table
  *
+ * where a factor can come from memory,
+ *
+ *   FROM_MEMORY                  the tiles of a register block, from the first on, that it does for
+ *   vf_accumulate_at(sum, p, b)  sum = *p * b + sum
+ *
  * and, where a product takes one lane of a vector (VL is 4 then),
  *
  *   HELD                         vectors of weights held at once; else all of the panel
@@ -35,6 +40,11 @@
 #define ES_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define ES_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+#ifndef FROM_MEMORY
+#define FROM_MEMORY                 0
+#define vf_accumulate_at(sum, p, w) vf_accumulate(sum, vf_set1(*(p)), w)
 #endif
 
 #ifndef HELD
@@ -233,16 +243,17 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
 
 /*
  * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for two chunks ahead of
- * their use, and into the next block's at the end; every line of weights as they are used up.
+ * their use, and into the next block's at the end; weights as they are used up, a line a channel
+ * (of two where nobody shares in the asking: CPUs fetch lines in pairs).
  */
 #define ES_AHEAD 2
 
 ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offset, const float *u,
                      int chunks, float *m, const es_native_ahead *ahead) {
-    enum { LINE = 64 };
     const size_t width = (size_t)vectors * VL;
     const size_t ask_step = width * sizeof(float) / (unsigned)ahead->share;
     const char *ask = (const char *)ahead->u;
+    const int tiles_asked = (tiles + 3) / 4; /* in a quarter of a chunk */
     VF sum[BLOCK][PANEL / VL];
     ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
         sum[t][o] = vf_zero();
@@ -251,24 +262,28 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         const int later = chunk + ES_AHEAD - chunks;
         const float *near =
             later < 0 ? v[chunk + ES_AHEAD] + offset : ahead->v[later] + ahead->offset;
-        for (; x != end; x += 4, u += 4 * width) {
+        for (; x != end; x += 4, u += 4 * width, near += tiles_asked * ES_NATIVE_LANES) {
             VF_FOUR four[BLOCK];
             ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
                 __builtin_prefetch(ask, 0, 3);
-                if (width * sizeof(float) > LINE) __builtin_prefetch(ask + ask_step / 2, 0, 3);
                 ask += ask_step;
-                __builtin_prefetch(near, 0, 3);
-                near += ES_NATIVE_LANES;
+                if (c < tiles_asked) __builtin_prefetch(near + c * ES_NATIVE_LANES, 0, 3);
                 ES_UNROLL for (int first = 0; first < vectors; first += HELD) {
                     const int some = vectors - first < HELD ? vectors - first : HELD;
                     VF w[HELD];
                     ES_UNROLL for (int o = 0; o < some; o++) w[o] =
                         vf_load(u + c * width + (first + o) * VL);
                     ES_UNROLL for (int t = 0; t < tiles; t++) {
-                        VF a = vf_one(four[t], c);
-                        ES_UNROLL for (int o = 0; o < some; o++)
-                            vf_accumulate_one(sum[t][first + o], a, c, w[o]);
+                        if (t < FROM_MEMORY) {
+                            const float *a = x + t * ES_NATIVE_LANES + c;
+                            ES_UNROLL for (int o = 0; o < some; o++)
+                                vf_accumulate_at(sum[t][first + o], a, w[o]);
+                        } else {
+                            VF a = vf_one(four[t], c);
+                            ES_UNROLL for (int o = 0; o < some; o++)
+                                vf_accumulate_one(sum[t][first + o], a, c, w[o]);
+                        }
                     }
                 }
             }

@@ -42,6 +42,13 @@ static inline void vf_store_bf16(void *p, __m512 v) {
 
 #define vf_accumulate(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
 
+/* The same with a factor from memory, for some tiles: an instruction less for a load more.  Where a
+ * core is shared with another thread, it decodes some three instructions a cycle; a few such loads
+ * help, more of them cost more than they save. */
+#define vf_accumulate_at(sum, p, b)                                                                \
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*(p)))
+#define FROM_MEMORY 4
+
 /* 16 x 16, turned: pairs, then pairs of pairs, then quarters of vectors twice. */
 static inline void vf_turn(__m512 *r) {
     __m512 t[16];
