@@ -217,17 +217,20 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     es_native_multiply multiply =
         width == kernels->panel ? kernels->multiply_panel : kernels->multiply_lanes;
     const float *u = out->u;
+    size_t soon[ES_NATIVE_BLOCKS]; /* from a point's weights to those that a block asks for */
+    for (int i = 0; i < count; i++)
+        soon[i] = u_point * (size_t)(count - 1 + i) / (size_t)count + 2 * (size_t)width;
     for (int point = 0; point < points; point++, u += u_point) {
         for (int i = 0; i < count; i++) {
             bool last = i + 1 == count;
             es_native_ahead ahead = {
                 .v = tables + (last ? 0 : (size_t)(i + 1) * table),
                 .offset = step * (size_t)(last && point + 1 < points ? point + 1 : point),
-                .u = u + u_point * (size_t)(count - 1 + i) / (size_t)count + 2 * (size_t)width,
+                .u = u + soon[i],
                 .share = count};
             multiply(tables + (size_t)i * table, step * (size_t)point, at[i].tiles, u, s->chunks,
                      products + ((size_t)i * (size_t)points + (size_t)point) * m_point, &ahead);
-            es_native_ask(&out->soon, point * count + i, points * count);
+            if (out->soon.lines > 0) es_native_ask(&out->soon, point * count + i, points * count);
         }
     }
     for (int i = 0; i < count; i++) {
