@@ -13,7 +13,7 @@ double seconds(void);            /* of the wall */
 double median(double *x, int n); /* sorts */
 
 /* What this machine does at most: FP32 by vector width; BF16 by VDPBF16PS and TDPBF16PS. */
-typedef enum peak_kind { PEAK_FMA512, PEAK_FMA256, PEAK_DOT, PEAK_TILES } peak_kind;
+typedef enum peak_kind { PEAK_FMA512, PEAK_FMA256, PEAK_DOT, PEAK_TILES, PEAK_NOTHING } peak_kind;
 
 /* Operations a second of one core, now, while `threads` cores do the same; 0 where there is no such
  * instruction.  Takes a few milliseconds, so that whatever is measured can have its own. */

@@ -48,9 +48,15 @@ static void tiles(long n) {
     es_direct_amx.end();
 }
 
+/* Instructions that do nothing: how many a core takes in.  It is half of that where something else
+ * runs on its other hardware thread, which multiplications alone do not show. */
+static void nothing(long n) {
+    __asm__ volatile("1:\n.rept 64\nnop\n.endr\ndec %0\njnz 1b\n" : "+r"(n));
+}
+
 static double rate(peak_kind kind) {
-    static const long rounds[] = {100000, 100000, 100000, 8000};
-    static const double operations[] = {12 * 32, 12 * 16, 12 * 64, 48 * 16384};
+    static const long rounds[] = {100000, 100000, 100000, 8000, 100000};
+    static const double operations[] = {12 * 32, 12 * 16, 12 * 64, 48 * 16384, 64};
     double best = 0;
     for (int i = 0; i < 6; i++) {
         long n = rounds[kind];
@@ -61,8 +67,10 @@ static double rate(peak_kind kind) {
             LOOP("vfmadd231ps", "ymm");
         else if (kind == PEAK_DOT)
             LOOP("vdpbf16ps", "zmm");
-        else
+        else if (kind == PEAK_TILES)
             tiles(n);
+        else
+            nothing(n);
         t = seconds() - t;
         best = fmax(best, operations[kind] * (double)rounds[kind] / t);
     }
@@ -71,7 +79,7 @@ static double rate(peak_kind kind) {
 
 static bool has(peak_kind kind) {
     static const unsigned needs[] = {ES_CPU_TIER_AVX512, ES_CPU_TIER_AVX2, ES_CPU_TIER_AVX512BF16,
-                                     ES_CPU_TIER_AMX};
+                                     ES_CPU_TIER_AMX, 0};
     return (es_cpu_flags() & needs[kind]) == needs[kind] &&
            (kind != PEAK_TILES || es_cpu_amx_permitted());
 }
@@ -166,6 +174,7 @@ int bench_machine(output *to) {
                 {"FP32 FMA, 256 bit", "GFLOP/s", peak_of(PEAK_FMA256, 2)},
                 {"VDPBF16PS", "GFLOP/s", peak_of(PEAK_DOT, 2)},
                 {"TDPBF16PS (AMX)", "GFLOP/s", peak_of(PEAK_TILES, 2)},
+                {"no-operations", "G/s", peak_of(PEAK_NOTHING, 2)},
                 {"read, 1 MiB", "GB/s", read_bandwidth((size_t)1 << 20)},
                 {"read, 8 MiB", "GB/s", read_bandwidth((size_t)8 << 20)},
                 {"read, 1 GiB", "GB/s", read_bandwidth((size_t)1 << 30)}};
