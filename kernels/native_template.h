@@ -44,7 +44,7 @@
 
 #ifndef FROM_MEMORY
 #define FROM_MEMORY                 0
-#define vf_accumulate_at(sum, p, w) vf_accumulate(sum, vf_set1(*(p)), w)
+#define vf_accumulate_at(sum, p, w) ((sum) = vf_fma(vf_set1(*(p)), w, sum))
 #endif
 
 #ifndef HELD
