@@ -12,13 +12,17 @@
 double seconds(void);            /* of the wall */
 double median(double *x, int n); /* sorts */
 
-/* What this machine does at most: FP32 by vector width; BF16 by VDPBF16PS and TDPBF16PS. */
+/* What this machine does at most: FP32 by vector width; BF16 by VDPBF16PS and TDPBF16PS;
+ * instructions that do nothing. */
 typedef enum peak_kind { PEAK_FMA512, PEAK_FMA256, PEAK_DOT, PEAK_TILES, PEAK_NOTHING } peak_kind;
 
 /* Operations a second of one core, now, while `threads` cores do the same; 0 where there is no such
  * instruction.  Takes a few milliseconds, so that whatever is measured can have its own. */
 double peak_of(peak_kind kind, int threads);
 double peak_fma(bool narrow, int threads); /* the widest there is, or of 256 bits */
+/* To be freed; in large pages where there are any, as the engine's arena is; NULL: no memory. */
+void *large_pages(size_t bytes);
+
 double read_bandwidth(size_t bytes); /* bytes a second of one core over a buffer of this size */
 
 /*

@@ -114,20 +114,21 @@ double peak_fma(bool narrow, int threads) {
     return peak_of(narrow || !has(PEAK_FMA512) ? PEAK_FMA256 : PEAK_FMA512, threads);
 }
 
-/* Large pages, as the engine asks for them. */
-static void advise_huge(void *p, size_t bytes) {
+void *large_pages(size_t bytes) {
+    const size_t page = (size_t)1 << 21, whole = (bytes + page - 1) / page * page;
+    void *p = aligned_alloc(page, whole);
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    madvise(p, bytes, MADV_HUGEPAGE);
-#else
-    (void)p, (void)bytes;
+    if (p) madvise(p, whole, MADV_HUGEPAGE);
 #endif
+    return p;
 }
 
 /* Eight loads at a time that wait for nothing: what bounds this is the memory. */
 static uint64_t read_once(const char *p, size_t bytes) {
 #if defined(__x86_64__)
-    const char *end = p + bytes;
-    for (; has(PEAK_FMA512) && p < end; p += 512)
+    const char *end = has(PEAK_FMA512) ? p + bytes : p;
+    bytes -= (size_t)(end - p);
+    for (; p < end; p += 512)
         __asm__ volatile("vmovaps (%0), %%zmm0\nvmovaps 64(%0), %%zmm1\nvmovaps 128(%0), %%zmm2\n"
                          "vmovaps 192(%0), %%zmm3\nvmovaps 256(%0), %%zmm4\n"
                          "vmovaps 320(%0), %%zmm5\nvmovaps 384(%0), %%zmm6\n"
@@ -135,7 +136,6 @@ static uint64_t read_once(const char *p, size_t bytes) {
                          :
                          : "r"(p)
                          : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7");
-    bytes = (size_t)(end - p);
 #endif
     typedef uint64_t pair __attribute__((vector_size(16)));
     pair sum[8] = {{0}};
@@ -149,9 +149,8 @@ static uint64_t read_once(const char *p, size_t bytes) {
 }
 
 double read_bandwidth(size_t bytes) {
-    char *p = aligned_alloc((size_t)1 << 21, (bytes + ((size_t)1 << 21) - 1) >> 21 << 21);
+    char *p = large_pages(bytes);
     if (!p) return 0;
-    advise_huge(p, bytes);
     memset(p, 1, bytes);
     double best = 0;
     for (int round = 0; round < 5; round++) {

@@ -1,7 +1,6 @@
 /* The kernels one by one: multiplication as a share of the FMA peak, transforms in cycles. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "bench.h"
 #include "direct.h"
@@ -10,10 +9,8 @@
 enum { LANES = ES_NATIVE_LANES, TILES = 28 };
 
 static float *floats(size_t n) {
-    const size_t page = (size_t)1 << 21, bytes = (n * sizeof(float) + page - 1) / page * page;
-    float *p = aligned_alloc(page, bytes);
+    float *p = large_pages(n * sizeof(float));
     if (!p) abort();
-    madvise(p, bytes, MADV_HUGEPAGE); /* as the engine's arena is */
     for (size_t i = 0; i < n; i++) p[i] = (float)(i % 17) * 0.01f;
     return p;
 }

@@ -553,9 +553,8 @@ static size_t place_together(const es_native_plan *p, es_stage *s, size_t at) {
 
 /* ... and those of a member's own, one panel at a time. */
 static size_t place_apart(const es_native_plan *p, es_stage *s) {
-    const int full = p->kernels->panel;
     s->weights = 0;
-    s->bias = es_weights_panel(s, s->width_out < full ? ES_NATIVE_LANES : full);
+    s->bias = es_weights_panel(s, es_panel_width(p, s, 0));
     return s->bias + (size_t)s->width_out;
 }
 

@@ -197,6 +197,12 @@ static inline int es_pass_blocks(const es_native_plan *p, const es_stage *s) {
 /* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 
+/* Channels of the panel that begins at `channel`: a full one, or one vector of what is left. */
+static inline int es_panel_width(const es_native_plan *p, const es_stage *s, int channel) {
+    const int full = p->kernels->panel;
+    return s->width_out - channel < full ? ES_NATIVE_LANES : full;
+}
+
 /* Floats from one point of a panel's weights to the next: a line more than they are, for weights are
  * written at many points at a time, which must not all fall into the same few places of a cache. */
 static inline size_t es_weights_point(const es_stage *s, int width) {

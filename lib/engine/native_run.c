@@ -230,7 +230,7 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
                 .share = count};
             multiply(tables + (size_t)i * table, step * (size_t)point, at[i].tiles, u, s->chunks,
                      products + ((size_t)i * (size_t)points + (size_t)point) * m_point, &ahead);
-            if (out->soon.lines > 0) es_native_ask(&out->soon, point * count + i, points * count);
+            es_native_ask(&out->soon, point * count + i, points * count);
         }
     }
     for (int i = 0; i < count; i++) {
@@ -286,12 +286,11 @@ static void convolve(const es_native_run *run, const es_task *task, int number, 
     for (int i = 0; i < count; i++) at[i] = place_of(&s->grid, task->from, begin + i);
     chunk_tables(run, s, at, count, scratch.own, tables);
     transform_blocks(run, task, s, at, count, &scratch);
-    const int full = p->kernels->panel;
-    float *u = run->weights + s->weights + s->apart * (size_t)member,
-          *bias = u + s->bias - s->weights;
+    float *weights = run->weights + s->apart * (size_t)member, *u = weights + s->weights;
     for (int channel = 0, width; channel < s->width_out; channel += width) {
-        width = s->width_out - channel < full ? ES_NATIVE_LANES : full;
-        panel out = {.channel = channel, .width = width, .u = u, .bias = bias + channel};
+        width = es_panel_width(p, s, channel);
+        panel out = {
+            .channel = channel, .width = width, .u = u, .bias = weights + s->bias + channel};
         if (s->apart) {
             es_native_weights_own(run, s, channel, width, u, scratch.staging);
             out.soon = es_native_weights_soon(p, s, channel + width);

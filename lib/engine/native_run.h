@@ -78,7 +78,7 @@ esrgan_status es_native_watch_show(const es_native_run *run, int group, esrgan_e
 int es_native_portions(const es_native_plan *plan, const es_task *task);
 void es_native_do(const es_native_run *run, const es_task *task, int number, int member);
 
-/* A member's share of a stage's weights, in the kernels' form, to their place in `out`. */
+/* A member's share of a stage's weights, in the kernels' form, to their place in the group's. */
 void es_native_weights_make(const es_native_run *run, const es_stage *stage, int member);
 
 /* What of the checkpoint is going to be read: a panel's rows. */
@@ -93,6 +93,7 @@ es_native_soon es_native_weights_soon(const es_native_plan *plan, const es_stage
 
 /* Asks for part `part` of `parts` of it, as far as a second-level cache. */
 static inline void es_native_ask(const es_native_soon *soon, int part, int parts) {
+    if (soon->lines == 0) return; /* as it mostly is: no divisions for that */
     const size_t from = soon->lines * (size_t)part / (size_t)parts,
                  to = soon->lines * (size_t)(part + 1) / (size_t)parts;
     for (size_t i = from; i < to; i++) __builtin_prefetch(soon->from + i * ES_ALIGN, 0, 2);

@@ -106,7 +106,6 @@ static void make_bias(const es_native_run *run, const es_stage *s, float *bias) 
 
 void es_native_weights_make(const es_native_run *run, const es_stage *s, int member) {
     const es_native_plan *p = run->plan;
-    const int full = p->kernels->panel;
     const int all = s->width_out / ES_NATIVE_LANES * s->chunks;
     const int begin = (int)((int64_t)all * member / p->members),
               end = (int)((int64_t)all * (member + 1) / p->members);
@@ -114,7 +113,7 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, int mem
     /* Full panels, then single vectors for what is left; within them chunk by chunk. */
     float *u = run->weights + s->weights;
     for (int unit = 0, from = 0, width; from < s->width_out; from += width) {
-        width = s->width_out - from < full ? ES_NATIVE_LANES : full;
+        width = es_panel_width(p, s, from);
         for (int chunk = 0; chunk < s->chunks; chunk++)
             for (int o = 0; o < width; o += ES_NATIVE_LANES, unit++)
                 if (unit >= begin && unit < end)
@@ -139,7 +138,6 @@ es_native_soon es_native_weights_soon(const es_native_plan *p, const es_stage *s
         return (es_native_soon){NULL, 0};
     int count = s->op->channels - channel;
     if (count > p->kernels->panel) count = p->kernels->panel;
-    if (count < 0) count = 0;
     const es_tensor *t = s->op->weight;
     const size_t row = (size_t)(t->numel / s->op->channels) * es_dtype_size(t->dtype);
     return (es_native_soon){(const char *)t->data + row * (size_t)channel,
