@@ -140,6 +140,17 @@ static int careful_tile(const es_network *n, const es_op *op, int tile) {
     return at_most(tile, share > 0.01 ? 4 : 2);
 }
 
+/* Portions of so many blocks, which share one reading of the weights where there are enough for
+ * every member; as many for each. */
+int es_native_block_portions(const es_native_plan *p, const es_stage *s, int all) {
+    int most = es_pass_blocks(p, s), fair = all < p->members ? 1 : all / p->members;
+    if (most > ES_NATIVE_BLOCKS) most = ES_NATIVE_BLOCKS;
+    if (most > ES_NATIVE_TABLES / (s->chunks + 2)) most = ES_NATIVE_TABLES / (s->chunks + 2);
+    if (most > fair && !s->apart) most = fair;
+    const int portions = ceil_div(all, most);
+    return all < p->members ? portions : ceil_div(portions, p->members) * p->members;
+}
+
 /* ---- Stages out of operations -------------------------------------------------------------- */
 
 typedef struct builder {
@@ -329,6 +340,33 @@ static int find_cache(es_native_plan *p, const es_stage *s, int sheet) {
     return p->cache_count++;
 }
 
+/* What a stage takes, some strips at once, in tiles of the member that does most: to read the
+ * weights once more takes as long as some tiles do. */
+static int time_of(const es_native_plan *p, const es_stage *s, int at_once) {
+    enum { READING = 4 };
+    int all = 0;
+    for (int from = 0; from < s->grid.strips; from += at_once) {
+        int blocks = at_most(at_once, s->grid.strips - from) * s->grid.blocks;
+        int portions = es_native_block_portions(p, s, blocks);
+        all +=
+            ceil_div(blocks, p->members) * s->grid.block + ceil_div(portions, p->members) * READING;
+    }
+    return all;
+}
+
+/* Strips that a task should have: enough tiles for every member; more of them, which take memory,
+ * where work comes out more even then. */
+static int strips_at_once(const es_native_plan *p, const es_stage *s) {
+    const int least = ceil_div(ES_TILES_A_PASS * p->members, s->grid.rows * s->grid.across);
+    int best = 0;
+    for (int tasks = ceil_div(s->grid.strips, least); tasks > 0; tasks--) {
+        const int at_once = ceil_div(s->grid.strips, tasks);
+        if (at_once > 2 * least && best > 0) break;
+        if (best == 0 || time_of(p, s, at_once) < 0.94 * time_of(p, s, best)) best = at_once;
+    }
+    return best;
+}
+
 static void tiles(es_native_plan *p, const es_network *n) {
     int usual = 0, sized = -1;
     for (int i = 0; i < p->stage_count; i++) {
@@ -342,10 +380,7 @@ static void tiles(es_native_plan *p, const es_network *n) {
         s->shape = (es_native_shape)(tile / 2 - 1 + (doubled ? ES_NATIVE_F2_UP : ES_NATIVE_F2));
         s->grid = make_grid(p, tile, s->height, s->width);
         p->key = p->key * 31 + (unsigned)s->shape + 1;
-        int all = s->grid.rows * s->grid.across;
-        int at_once = at_least(1, ceil_div(ES_TILES_A_PASS * p->members, all));
-        int passes = ceil_div(s->grid.strips, at_once);
-        s->least = ceil_div(s->grid.strips, passes);
+        s->least = strips_at_once(p, s);
         for (int k = 0; k < s->input_count; k++) {
             es_sheet *from = &p->sheets[s->inputs[k]];
             s->inputs[k] = find_cache(p, s, s->inputs[k]);

@@ -194,6 +194,9 @@ static inline int es_pass_blocks(const es_native_plan *p, const es_stage *s) {
     return (ES_TILES_A_PASS + s->grid.block - 1) / s->grid.block;
 }
 
+/* How many portions a task of so many blocks falls into: es_native_portions of a stage. */
+int es_native_block_portions(const es_native_plan *plan, const es_stage *stage, int blocks);
+
 /* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 

@@ -257,20 +257,10 @@ static int task_blocks(const es_native_plan *p, const es_task *task) {
     return all;
 }
 
-/* Portions of so many blocks, which share one reading of the weights where there are enough for
- * every member. */
-static int block_portions(const es_native_plan *p, const es_stage *s, int all) {
-    int most = es_pass_blocks(p, s), fair = all < p->members ? 1 : all / p->members;
-    if (most > ES_NATIVE_BLOCKS) most = ES_NATIVE_BLOCKS;
-    if (most > ES_NATIVE_TABLES / (s->chunks + 2)) most = ES_NATIVE_TABLES / (s->chunks + 2);
-    if (most > fair && !s->apart) most = fair;
-    return (all + most - 1) / most;
-}
-
 int es_native_portions(const es_native_plan *p, const es_task *task) {
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return task->to - task->from;
-    return block_portions(p, s, task_blocks(p, task));
+    return es_native_block_portions(p, s, task_blocks(p, task));
 }
 
 /* Portions are of nearly one size. */
@@ -278,7 +268,7 @@ static void convolve(const es_native_run *run, const es_task *task, int number, 
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
     const es_native_scratch scratch = es_native_scratch_of(run, member);
-    const int64_t all = task_blocks(p, task), portions = block_portions(p, s, (int)all);
+    const int64_t all = task_blocks(p, task), portions = es_native_block_portions(p, s, (int)all);
     const int begin = (int)(all * number / portions), end = (int)(all * (number + 1) / portions);
     const int count = end - begin;
     const float *tables[ES_NATIVE_TABLES];

@@ -1,0 +1,111 @@
+/* The native engine's plan: whether its tasks are even, for any number of members. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/native_plan.h"
+#include "engine/native_run.h"
+#include "engine/portions.h"
+#include "model.h"
+#include "support/model.h"
+
+enum { MOST_MEMBERS = 16 };
+
+/* Products and transforms of all tasks, and of who has most of each, one after the other. */
+typedef struct toll {
+    const es_native_plan *plan;
+    double all, longest;
+} toll;
+
+static int blocks_of(const es_stage *s, const es_task *task) {
+    int blocks = 0;
+    for (int strip = task->from; strip < task->to; strip++)
+        blocks += es_strip_blocks(&s->grid, strip);
+    return blocks;
+}
+
+/* Members as fast as each other take portions as a team does: who has least takes next. */
+static bool add_task(void *context, const es_task *task) {
+    toll *t = context;
+    const es_native_plan *p = t->plan;
+    const es_stage *s = &p->stages[task->stage];
+    if (s->kind != ES_STAGE_CONV) return true;
+    const int64_t blocks = blocks_of(s, task), portions = es_native_portions(p, task);
+    const double one = (double)es_native_shape_geometry(s->shape).points * s->grid.block *
+                       s->width_out * (s->chunks + 6);
+    es_portions hands[MOST_MEMBERS];
+    double load[MOST_MEMBERS] = {0}, most = 0;
+    for (int m = 0; m < p->members; m++) es_portions_deal(hands, (int)portions, m, p->members);
+    for (int64_t taken = 0; taken < portions; taken++) {
+        int next = 0, number;
+        for (int m = 1; m < p->members; m++)
+            if (load[m] < load[next]) next = m;
+        assert_true(es_portions_take(hands, next, p->members, &number));
+        assert_in_range(number, 0, portions - 1);
+        load[next] += one * (double)(blocks * (number + 1) / portions - blocks * number / portions);
+        if (load[next] > most) most = load[next];
+    }
+    t->all += one * (double)blocks;
+    t->longest += most;
+    return true;
+}
+
+/* The part of the members' time in which they have something to do. */
+static double evenness(const esrgan_model *model, const es_native_kernels *kernels, int members,
+                       int height, int width) {
+    esrgan_allocator memory = es_allocator(NULL);
+    es_meter meter;
+    es_meter_init(&meter, &memory, 0);
+    es_context context = {.network = model->network,
+                          .members = members,
+                          .meter = &meter,
+                          .precision = ESRGAN_FP32,
+                          .backend = ESRGAN_NATIVE};
+    es_native_plan *plan;
+    assert_int_equal(es_native_plan_create(&plan, &context, kernels, height, width, NULL),
+                     ESRGAN_OK);
+    toll t = {.plan = plan};
+    for (int group = 0; group < plan->group_count; group++)
+        assert_true(es_native_schedule(plan, group, add_task, &t));
+    es_native_plan_free(plan);
+    assert_int_equal(meter.now, 0);
+    return t.all / (t.longest * members);
+}
+
+/* Register blocks of both kinds, whatever this CPU has; pictures of 60 tiles a member and more. */
+static void members_have_as_much_to_do(void **state) {
+    (void)state;
+    static const int sizes[][2] = {{96, 96},   {100, 150}, {128, 128}, {131, 77},
+                                   {192, 192}, {256, 256}, {320, 240}, {512, 512}};
+    static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 64, 32, 2, 2, 0};
+    esrgan_model *model = model_of(&net, 3);
+    es_native_kernels wide = es_native_scalar, narrow = es_native_scalar;
+    wide.vector = 16, wide.panel = 32, wide.block = 14;
+    narrow.vector = 8, narrow.panel = 16, narrow.block = 6;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int members = 1; members <= MOST_MEMBERS; members++) {
+            const int height = sizes[i][0], width = sizes[i][1];
+            if (height * width < 60 * 36 * members) continue;
+            const es_native_kernels *const both[] = {&wide, &narrow};
+            for (int k = 0; k < 2; k++) {
+                const double even = evenness(model, both[k], members, height, width);
+                if (even < (members <= 4 ? 0.94 : 0.85))
+                    fail_msg("%d x %d, blocks of %d tiles: %d members idle %.0f %% of the time",
+                             height, width, both[k]->block, members, 100 - 100 * even);
+            }
+        }
+    esrgan_model_free(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(members_have_as_much_to_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
