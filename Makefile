@@ -86,8 +86,8 @@ examples: $(EXAMPLE_BIN) $(EXAMPLE_CXX_BIN)
 
 # A file that needs instructions beyond the baseline says so by the first word of its name; only
 # kernels/ may, and nothing in such a file runs before the CPU was asked.
-ISA_avx2       = -mavx2 -mfma -mf16c
-ISA_avx512     = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
+ISA_avx2       = -mavx2 -mfma -mf16c -mprfchw
+ISA_avx512     = -mprfchw -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 ISA_avx512bf16 = $(ISA_avx512) -mavx512bf16
 ISA_amx        = $(ISA_avx512bf16) -mamx-tile -mamx-bf16
 ISA_neon       =

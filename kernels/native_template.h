@@ -112,8 +112,15 @@ ES_INLINE int patch_of(es_native_shape s) {
     return s < ES_NATIVE_F2_UP ? 4 + 2 * (s % 3) : 3 + s % 3;
 }
 
-/* Asks for the pixels of the next channels, at last for those of the next tile in the row, and for
- * the next tile's points: pixels asked for a whole tile ahead would be gone before their use. */
+/*
+ * What is written next is asked for as one's own, for others may have read what was there before:
+ * between two cores that costs as much as to fetch it.  A tile's points and pixels take as many
+ * lines as a first-level cache has, so that nothing is asked for long before its use.
+ */
+#define ES_OWN(p)  __builtin_prefetch(p, 1, 3)
+#define ES_NEAR(p) __builtin_prefetch(p, 0, 3)
+
+/* Asks for pixels and points of the next channels, at last of the next tile in the row. */
 ES_INLINE void input(es_native_shape shape, es_native_format format, const void *const *rows,
                      ptrdiff_t step, int channels, float *v, size_t point_stride,
                      size_t chunk_stride) {
@@ -121,6 +128,8 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
     const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
     const char *row[ES_NATIVE_MAX_PATCH];
     const ptrdiff_t next = step * (shape < ES_NATIVE_F2_UP ? tile_of(shape) : tile_of(shape) / 2);
+    const int chunks = channels / ES_NATIVE_LANES;
+    const ptrdiff_t back = (ptrdiff_t)chunk_stride * (chunks - 1);
     ES_UNROLL for (int i = 0; i < n; i++) row[i] = rows[i];
     for (int c = 0; c < channels; c += VL) {
         VF t[ES_NATIVE_MAX_PATCH][ES_NATIVE_MAX_PATCH];
@@ -129,18 +138,21 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
             VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
             ES_UNROLL for (int i = 0; i < n; i++) {
                 d[i] = load(format, row[i] + at);
-                __builtin_prefetch(row[i] + soon, 0, 3);
+                ES_NEAR(row[i] + soon);
             }
             transform_in(shape, d, r);
             ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
         }
-        float *out = v + c / ES_NATIVE_LANES * chunk_stride + c % ES_NATIVE_LANES;
+        const int chunk = c / ES_NATIVE_LANES;
+        const ptrdiff_t later =
+            chunk + 1 < chunks ? (ptrdiff_t)chunk_stride : ES_NATIVE_LANES - back;
+        float *out = v + (size_t)chunk * chunk_stride + c % ES_NATIVE_LANES;
         for (int i = 0; i < side; i++, out += side * point_stride) {
             VF r[ES_NATIVE_MAX_PATCH];
             transform_in(shape, t[i], r);
             ES_UNROLL for (int j = 0; j < side; j++) {
                 vf_store(out + j * point_stride, r[j]);
-                __builtin_prefetch(out + j * point_stride + ES_NATIVE_LANES, 1, 3);
+                ES_OWN(out + (ptrdiff_t)(j * point_stride) + later);
             }
         }
     }
@@ -180,15 +192,18 @@ ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_nati
             ES_UNROLL for (int i = 0; i < side; i++, out += (size_t)side * point_stride) {
                 VF r[ES_NATIVE_MAX_PATCH];
                 transform_weights(shape, t[i], r);
-                ES_UNROLL for (int j = 0; j < side; j++)
+                ES_UNROLL for (int j = 0; j < side; j++) {
                     vf_store(out + (size_t)j * point_stride, r[j]);
+                    ES_OWN(out + (size_t)j * point_stride + 2 * channel_stride);
+                }
             }
         }
     }
 }
 
 /* A row of a tile's outputs on its way to pixels, at `at` bytes from each pixel's beginning: one
- * step for all of them before the next, so that loads do not wait for stores. */
+ * step for all of them before the next, so that loads do not wait for stores.  The next tile's
+ * pixels are asked for. */
 ES_INLINE void finish(es_native_format format, int tile, int width, const es_native_store *s, int i,
                       ptrdiff_t at, VF *x) {
     if (s->activate) {
@@ -201,12 +216,14 @@ ES_INLINE void finish(es_native_format format, int tile, int width, const es_nat
         const ptrdiff_t step = s->residual_step[k];
         ES_UNROLL for (int j = 0; j < tile; j++) {
             if (j < width) x[j] = vf_fma(alpha, x[j], load(format, other + j * step));
+            ES_NEAR(other + (tile + j) * step);
         }
     }
     char *out = (char *)s->row[i] + at;
     const ptrdiff_t step = s->step;
     ES_UNROLL for (int j = 0; j < tile; j++) {
         if (j < width) store(format, out + j * step, x[j]);
+        ES_OWN(out + (tile + j) * step);
     }
 }
 
@@ -221,7 +238,7 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
             VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_TILE];
             ES_UNROLL for (int i = 0; i < side; i++) {
                 d[i] = vf_load(in + (size_t)(i * side) * point_stride);
-                __builtin_prefetch(in + (size_t)(i * side) * point_stride + channels, 0, 3);
+                ES_NEAR(in + (size_t)(i * side) * point_stride + channels);
             }
             transform_out(shape, d, r);
             ES_UNROLL for (int i = 0; i < tile; i++) t[i][j] = r[i];
@@ -266,9 +283,9 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
             VF_FOUR four[BLOCK];
             ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
-                __builtin_prefetch(ask, 0, 3);
+                ES_NEAR(ask);
                 ask += ask_step;
-                if (c < tiles_asked) __builtin_prefetch(near + c * ES_NATIVE_LANES, 0, 3);
+                if (c < tiles_asked) ES_NEAR(near + c * ES_NATIVE_LANES);
                 ES_UNROLL for (int first = 0; first < vectors; first += HELD) {
                     const int some = vectors - first < HELD ? vectors - first : HELD;
                     VF w[HELD];
