@@ -70,6 +70,7 @@ static es_grid make_grid(const es_native_plan *p, int tile, int height, int widt
     if (tiles >= fair * (most / 2)) g.blocks = fair;
     g.block = ceil_div(tiles, g.blocks);
     g.blocks = ceil_div(tiles, g.block);
+    g.room = g.block | 1;
     return g;
 }
 
@@ -197,7 +198,7 @@ static es_stage *add_stage(es_native_plan *p, es_stage_kind kind, int height, in
     s->height = height;
     s->width = width;
     s->output = -1;
-    s->grid = (es_grid){1, width, height, 1, height, 1, 1};
+    s->grid = (es_grid){1, width, height, 1, height, 1, 1, 1};
     s->least = at_least(4, p->members);
     return s;
 }
@@ -336,7 +337,7 @@ static int find_cache(es_native_plan *p, const es_stage *s, int sheet) {
     c->grid = s->grid;
     c->points = es_native_shape_geometry(s->shape).points;
     c->chunks = from->padded / ES_NATIVE_LANES;
-    c->chunk = (size_t)c->points * (size_t)c->grid.block * ES_NATIVE_LANES;
+    c->chunk = (size_t)c->points * (size_t)c->grid.room * ES_NATIVE_LANES;
     return p->cache_count++;
 }
 

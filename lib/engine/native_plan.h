@@ -41,6 +41,8 @@ typedef struct es_grid {
     int rows;         /* of tiles in a strip */
     int strips;
     int blocks, block; /* register blocks of a full strip; tiles in the largest */
+    int room;          /* tiles that there is room for in a block; odd: a tile's points are written
+                        * all at once, so they must not fall into a few places of a cache */
 } es_grid;
 
 typedef struct es_cache {

@@ -62,7 +62,7 @@ static void transform_tile(const es_native_run *run, const es_cache *c, int ty, 
         for (int i = 0; i < patch; i++) rows[i] = scratch + (size_t)(i * patch) * s->pixel;
     }
     run->plan->kernels->input[c->shape][s->format](rows, (ptrdiff_t)s->pixel, s->padded, out,
-                                                   (size_t)c->grid.block * ES_NATIVE_LANES,
+                                                   (size_t)c->grid.room * ES_NATIVE_LANES,
                                                    c->chunk);
 }
 
@@ -209,9 +209,8 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     const es_native_kernels *kernels = run->plan->kernels;
     const int points = es_native_shape_geometry(s->shape).points, width = out->width;
     float *products = scratch->products;
-    const size_t block = (size_t)s->grid.block;
-    const size_t step = block * ES_NATIVE_LANES; /* from point to point of v */
-    const size_t m_point = block * (size_t)width + ES_NATIVE_LANES;
+    const size_t step = (size_t)s->grid.room * ES_NATIVE_LANES; /* from point to point of v */
+    const size_t m_point = (size_t)s->grid.block * (size_t)width + ES_NATIVE_LANES;
     const size_t u_point = es_weights_point(s, width);
     const size_t table = (size_t)s->chunks + 2;
     es_native_multiply multiply =
