@@ -76,10 +76,9 @@ static es_grid make_grid(const es_native_plan *p, int tile, int height, int widt
 
 /*
  * Cycles that a convolution of this shape takes, roughly: multiplications, transforms at some
- * cycles a point and vector, and weights that have to be made and read: more than a second-level
- * cache holds of F(6,3), few of F(2,3) for what it takes to fetch them.  The larger the tiles, the
+ * cycles a point and vector, and weights that have to be made and read.  The larger the tiles, the
  * further away their points lie.  (Fitted to AVX-512 and AVX2 on two threads: F(2,3) wins below some
- * 15 x 15 and 12 x 12 pixels, F(6,3) above 90 x 90 and 50 x 50.)
+ * 15 x 15 and 11 x 11 pixels, F(6,3) from 48 x 48 on, but for sizes that it fits badly.)
  */
 static double cost(const es_native_kernels *kernels, const es_op *op, int tile, int height,
                    int width) {
@@ -87,7 +86,7 @@ static double cost(const es_native_kernels *kernels, const es_op *op, int tile, 
     double points = (tile + 2) * (tile + 2), in = op->channels_in / 16.0, out = op->channels / 16.0;
     double tiles = (double)ceil_div(height, tile) * ceil_div(width, tile);
     double far = tile == ES_NATIVE_MAX_TILE ? 1.08 : 1;
-    double weights = tile == 2 ? 490 : tile == 4 ? 360 : 430;
+    const double weights = 210;
     return far * tiles * points * (in * out * multiply + in * 3 + out * 6) +
            points * in * out * weights;
 }

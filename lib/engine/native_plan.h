@@ -190,7 +190,7 @@ size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
 
 /* Tiles that a member should have before it reads the weights once more, as register blocks; all
  * of its tiles where it makes the weights for itself. */
-enum { ES_TILES_A_PASS = 14 };
+enum { ES_TILES_A_PASS = 19 };
 static inline int es_pass_blocks(const es_native_plan *p, const es_stage *s) {
     if (s->apart) return (s->grid.strips * s->grid.blocks + p->members - 1) / p->members;
     return (ES_TILES_A_PASS + s->grid.block - 1) / s->grid.block;
