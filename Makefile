@@ -85,9 +85,10 @@ command: $(COMMAND)
 examples: $(EXAMPLE_BIN) $(EXAMPLE_CXX_BIN)
 
 # A file that needs instructions beyond the baseline says so by the first word of its name; only
-# kernels/ may, and nothing in such a file runs before the CPU was asked.
+# kernels/ may, and nothing in such a file runs before the CPU was asked.  -mprfchw: older CPUs pass
+# this hint over; without the flag compilers make one to read of one to write.
 ISA_avx2       = -mavx2 -mfma -mf16c -mprfchw
-ISA_avx512     = -mprfchw -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
+ISA_avx512     = $(ISA_avx2) -mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512
 ISA_avx512bf16 = $(ISA_avx512) -mavx512bf16
 ISA_amx        = $(ISA_avx512bf16) -mamx-tile -mamx-bf16
 ISA_neon       =
