@@ -359,9 +359,9 @@ static int time_of(const es_native_plan *p, const es_stage *s, int at_once) {
 static int strips_at_once(const es_native_plan *p, const es_stage *s) {
     const int least = ceil_div(ES_TILES_A_PASS * p->members, s->grid.rows * s->grid.across);
     int best = 0;
-    for (int tasks = ceil_div(s->grid.strips, least); tasks > 0; tasks--) {
+    for (int most = least; most <= 2 * least; most++) {
+        const int tasks = ceil_div(s->grid.strips, most);
         const int at_once = ceil_div(s->grid.strips, tasks);
-        if (at_once > 2 * least && best > 0) break;
         if (best == 0 || time_of(p, s, at_once) < 0.94 * time_of(p, s, best)) best = at_once;
     }
     return best;
