@@ -23,20 +23,13 @@ typedef struct toll {
     double all, longest;
 } toll;
 
-static int blocks_of(const es_stage *s, const es_task *task) {
-    int blocks = 0;
-    for (int strip = task->from; strip < task->to; strip++)
-        blocks += es_strip_blocks(&s->grid, strip);
-    return blocks;
-}
-
 /* Members as fast as each other take portions as a team does: who has least takes next. */
 static bool add_task(void *context, const es_task *task) {
     toll *t = context;
     const es_native_plan *p = t->plan;
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return true;
-    const int64_t blocks = blocks_of(s, task), portions = es_native_portions(p, task);
+    const int64_t blocks = es_task_blocks(p, task), portions = es_native_portions(p, task);
     const double one = (double)es_native_shape_geometry(s->shape).points * s->grid.block *
                        s->width_out * (s->chunks + 6);
     es_portions hands[MOST_MEMBERS];

@@ -229,4 +229,12 @@ static inline int es_strip_blocks(const es_grid *grid, int strip) {
     return (es_strip_tiles(grid, strip) + grid->block - 1) / grid->block;
 }
 
+/* The register blocks of a task of convolutions. */
+static inline int es_task_blocks(const es_native_plan *p, const es_task *task) {
+    const es_grid *g = &p->stages[task->stage].grid;
+    int all = 0;
+    for (int strip = task->from; strip < task->to; strip++) all += es_strip_blocks(g, strip);
+    return all;
+}
+
 #endif

@@ -248,18 +248,10 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     }
 }
 
-/* The blocks of a task. */
-static int task_blocks(const es_native_plan *p, const es_task *task) {
-    const es_grid *g = &p->stages[task->stage].grid;
-    int all = 0;
-    for (int strip = task->from; strip < task->to; strip++) all += es_strip_blocks(g, strip);
-    return all;
-}
-
 int es_native_portions(const es_native_plan *p, const es_task *task) {
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return task->to - task->from;
-    return es_native_block_portions(p, s, task_blocks(p, task));
+    return es_native_block_portions(p, s, es_task_blocks(p, task));
 }
 
 /* Portions are of nearly one size. */
@@ -267,7 +259,8 @@ static void convolve(const es_native_run *run, const es_task *task, int number, 
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
     const es_native_scratch scratch = es_native_scratch_of(run, member);
-    const int64_t all = task_blocks(p, task), portions = es_native_block_portions(p, s, (int)all);
+    const int64_t all = es_task_blocks(p, task),
+                  portions = es_native_block_portions(p, s, (int)all);
     const int begin = (int)(all * number / portions), end = (int)(all * (number + 1) / portions);
     const int count = end - begin;
     const float *tables[ES_NATIVE_TABLES];
