@@ -15,6 +15,7 @@
 #include "base/threads.h"
 #include "engine/deal.h"
 #include "engine/portions.h"
+#include "engine/stretch.h"
 #include "support/slow.h"
 
 enum { MOST_ROWS = 5000, MOST_MEMBERS = 16 };
@@ -193,25 +194,90 @@ static void every_row_is_claimed_once(void **state) {
 static void portions_go_to_their_owners_first(void **state) {
     (void)state;
     es_portions hands[3];
-    for (int m = 0; m < 3; m++) es_portions_deal(hands, 10, m, 3);
+    es_pace paces[3] = {0};
+    es_portions_deal(hands, paces, 3, 10);
     /* 0 1 2, 3 4 5, 6 7 8 9: one's own from the front, then the next one's from the back. */
     static const int of_one[] = {3, 4, 5, 9, 8}, of_two[] = {6, 7, 2, 1, 0};
-    int number = -1;
+    int first = -1, end = -1;
     for (int i = 0; i < 5; i++) {
-        assert_true(es_portions_take(hands, 1, 3, &number));
-        assert_int_equal(number, of_one[i]);
+        assert_true(es_portions_take(hands, 1, 3, 1, &first, &end));
+        assert_int_equal(first, of_one[i]);
+        assert_int_equal(end, of_one[i] + 1);
     }
     for (int i = 0; i < 5; i++) {
-        assert_true(es_portions_take(hands, 2, 3, &number));
-        assert_int_equal(number, of_two[i]);
+        assert_true(es_portions_take(hands, 2, 3, 1, &first, &end));
+        assert_int_equal(first, of_two[i]);
     }
-    for (int m = 0; m < 3; m++) assert_false(es_portions_take(hands, m, 3, &number));
-    for (int m = 0; m < 3; m++) es_portions_deal(hands, 0, m, 3);
-    assert_false(es_portions_take(hands, 0, 3, &number));
+    for (int m = 0; m < 3; m++) assert_false(es_portions_take(hands, m, 3, 1, &first, &end));
+    es_portions_deal(hands, paces, 3, 0);
+    assert_false(es_portions_take(hands, 0, 3, 1, &first, &end));
+}
+
+/* Ten of a member's own, four at most at once: 4 3 3, not 4 4 2; another's come from the back. */
+static void portions_are_of_one_size(void **state) {
+    (void)state;
+    es_portions hands[2];
+    es_pace paces[2] = {0};
+    int first, end;
+    es_portions_deal(hands, paces, 2, 20);
+    static const int cuts[] = {0, 4, 7, 10};
+    for (int i = 0; i < 3; i++) {
+        assert_true(es_portions_take(hands, 0, 2, 4, &first, &end));
+        assert_int_equal(first, cuts[i]);
+        assert_int_equal(end, cuts[i + 1]);
+    }
+    assert_true(es_portions_take(hands, 0, 2, 4, &first, &end));
+    assert_int_equal(first, 16);
+    assert_int_equal(end, 20);
+}
+
+/* What each of three members is dealt of 120 units. */
+static void shares_of(const es_pace *paces, int *shares) {
+    es_portions hands[3];
+    es_portions_deal(hands, paces, 3, 120);
+    for (int m = 0, next = 0; m < 3; m++) {
+        const uint64_t left = atomic_load(&hands[m].left);
+        assert_int_equal(es_stretch_first(left), next);
+        next = es_stretch_end(left);
+        shares[m] = next - es_stretch_first(left);
+        assert_true(m < 2 || next == 120);
+    }
+}
+
+static void portions_go_by_pace(void **state) {
+    (void)state;
+    es_pace paces[3] = {0};
+    int shares[3];
+    /* Nothing is known of one of them: evenly. */
+    es_pace_learn(&paces[0], 10, 1);
+    es_pace_learn(&paces[2], 10, 2);
+    shares_of(paces, shares);
+    for (int m = 0; m < 3; m++) assert_int_equal(shares[m], 40);
+    /* Work a second 10, 10, 5; ten times as much of both says the same. */
+    es_pace_learn(&paces[1], 100, 10);
+    shares_of(paces, shares);
+    assert_int_equal(shares[0], 48);
+    assert_int_equal(shares[1], 48);
+    assert_int_equal(shares[2], 24);
+    /* An interruption changes little, what lasts changes all. */
+    es_pace_learn(&paces[0], 10, 1000);
+    shares_of(paces, shares);
+    assert_in_range(shares[0], 44, 47);
+    for (int i = 0; i < 200; i++) es_pace_learn(&paces[0], 10, 2);
+    shares_of(paces, shares);
+    assert_int_equal(shares[0], 30);
+    assert_int_equal(shares[1], 60);
+    /* Nearly even is even; a member that stands still is asked for a little again and again. */
+    es_pace alike[3] = {{0.100}, {0.104}, {0.102}}, still[3] = {{0.1}, {0.1}, {1e9}};
+    shares_of(alike, shares);
+    for (int m = 0; m < 3; m++) assert_int_equal(shares[m], 40);
+    shares_of(still, shares);
+    assert_in_range(shares[2], 5, 15);
 }
 
 typedef struct pile {
     es_portions hands[2][MOST_MEMBERS];
+    es_pace paces[MOST_MEMBERS];
     es_team *team;
     int count;
     atomic_int taken[MOST_ROWS];
@@ -222,13 +288,14 @@ enum { TASKS = 300 };
 /* Task by task, each dealt while members are at the one before; the first member is slow. */
 static void work_off(void *context, int member, int members) {
     pile *p = context;
-    es_portions_deal(p->hands[0], p->count, member, members);
+    if (member == 0) es_portions_deal(p->hands[0], p->paces, members, p->count);
     es_team_barrier(p->team, member);
     for (int task = 0; task < TASKS; task++) {
-        es_portions_deal(p->hands[(task + 1) & 1], p->count, member, members);
-        for (int i; es_portions_take(p->hands[task & 1], member, members, &i);) {
-            atomic_fetch_add(&p->taken[i], 1);
+        if (member == 0) es_portions_deal(p->hands[(task + 1) & 1], p->paces, members, p->count);
+        for (int i, end; es_portions_take(p->hands[task & 1], member, members, 3, &i, &end);) {
+            for (; i < end; i++) atomic_fetch_add(&p->taken[i], 1);
             for (volatile int k = member == 0 ? 2000 : 20; k > 0; k--) continue;
+            es_pace_learn(&p->paces[member], 1, member == 0 ? 100 : 1);
         }
         es_team_barrier(p->team, member);
     }
@@ -244,6 +311,7 @@ static void every_portion_is_taken_once(void **state) {
         assert_int_equal(es_team_create(&p->team, sizes[s], &a, NULL), ESRGAN_OK);
         for (int c = 0; c < 4; c++) {
             p->count = counts[c];
+            for (int m = 0; m < sizes[s]; m++) atomic_store(&p->paces[m].cost, 0);
             es_team_run(p->team, work_off, p);
             for (int i = 0; i < MOST_ROWS; i++) {
                 assert_int_equal(atomic_load(&p->taken[i]), i < p->count ? TASKS : 0);
@@ -264,6 +332,8 @@ int main(void) {
         cmocka_unit_test(the_slow_are_dealt_less),
         cmocka_unit_test(every_row_is_claimed_once),
         cmocka_unit_test(portions_go_to_their_owners_first),
+        cmocka_unit_test(portions_are_of_one_size),
+        cmocka_unit_test(portions_go_by_pace),
         cmocka_unit_test(every_portion_is_taken_once),
     };
     return cmocka_run_group_tests(deal, NULL, NULL);

@@ -29,22 +29,23 @@ static bool add_task(void *context, const es_task *task) {
     const es_native_plan *p = t->plan;
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return true;
-    const int64_t blocks = es_task_blocks(p, task), portions = es_native_portions(p, task);
+    const es_native_units units = es_native_units_of(p, task);
     const double one = (double)es_native_shape_geometry(s->shape).points * s->grid.block *
                        s->width_out * (s->chunks + 6);
     es_portions hands[MOST_MEMBERS];
+    es_pace paces[MOST_MEMBERS] = {0};
     double load[MOST_MEMBERS] = {0}, most = 0;
-    for (int m = 0; m < p->members; m++) es_portions_deal(hands, (int)portions, m, p->members);
-    for (int64_t taken = 0; taken < portions; taken++) {
-        int next = 0, number;
+    es_portions_deal(hands, paces, p->members, units.count);
+    for (int taken = 0, first, end; taken < units.count; taken += end - first) {
+        int next = 0;
         for (int m = 1; m < p->members; m++)
             if (load[m] < load[next]) next = m;
-        assert_true(es_portions_take(hands, next, p->members, &number));
-        assert_in_range(number, 0, portions - 1);
-        load[next] += one * (double)(blocks * (number + 1) / portions - blocks * number / portions);
+        assert_true(es_portions_take(hands, next, p->members, units.most, &first, &end));
+        assert_in_range(end - first, 1, units.most);
+        load[next] += one * (end - first);
         if (load[next] > most) most = load[next];
     }
-    t->all += one * (double)blocks;
+    t->all += one * units.count;
     t->longest += most;
     return true;
 }

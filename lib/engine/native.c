@@ -88,16 +88,30 @@ static void make_weights(job *j, int task, int member) {
     if (s->kind == ES_STAGE_CONV && !s->apart) es_native_weights_make(&j->run, s, member);
 }
 
-/* What members have left of a task; it is dealt while they are at the one before. */
+/* What members have left of a task; member 0 deals it while they are at the one before. */
 static es_portions *hands_of(const job *j, int task) {
     es_portions *all = (es_portions *)(void *)(j->run.arena + j->plan->hands);
     return all + (task & 1) * j->plan->members;
 }
 
-static void deal(const job *j, int task, int member) {
+static es_pace *paces_of(const job *j) {
+    return (es_pace *)(void *)(j->run.arena + j->plan->paces);
+}
+
+static void deal(const job *j, int task) {
     if (task == j->task_count) return;
-    const int count = es_native_portions(j->plan, &j->tasks[task]);
-    es_portions_deal(hands_of(j, task), count, member, j->plan->members);
+    const int count = es_native_units_of(j->plan, &j->tasks[task]).count;
+    es_portions_deal(hands_of(j, task), paces_of(j), j->plan->members, count);
+}
+
+static void work_off(const job *j, int task, int member, int members) {
+    const es_task *t = &j->tasks[task];
+    const int most = es_native_units_of(j->plan, t).most;
+    const double began = es_seconds();
+    double work = 0;
+    for (int first, end; es_portions_take(hands_of(j, task), member, members, most, &first, &end);)
+        work += es_native_do(&j->run, t, first, end, member);
+    if (work > 0) es_pace_learn(paces_of(j) + member, work, es_seconds() - began);
 }
 
 /* Members run the tasks in step.  Member 0 alone says when to stop, one barrier ahead, so that all
@@ -108,12 +122,11 @@ static void run_group(void *context, int member, int members) {
     es_native_clear_borders(&j->run, j->group, member);
     es_native_watch_begin(&j->run, j->group, member);
     make_weights(j, 0, member);
-    deal(j, 0, member);
+    if (member == 0) deal(j, 0);
     es_team_barrier(team, member);
     for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {
-        deal(j, i + 1, member);
-        for (int number; es_portions_take(hands_of(j, i), member, members, &number);)
-            es_native_do(&j->run, &j->tasks[i], number, member);
+        if (member == 0) deal(j, i + 1);
+        work_off(j, i, member, members);
         make_weights(j, i + 1, member);
         if (member == 0 && j->status == ESRGAN_OK) {
             double done = j->from + (j->to - j->from) * (i + 1) / j->task_count;
@@ -200,6 +213,7 @@ static esrgan_status run_groups(es_context *context, es_native_plan *plan, char 
     kept *k = plan->keeps ? context->engine_state : NULL;
     job j = {.run = {plan, context, io, arena, NULL}, .plan = plan, .error = error};
     esrgan_status status = ESRGAN_OK;
+    for (int m = 0; m < plan->members; m++) atomic_init(&paces_of(&j)[m].cost, 0);
     for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
         char *weights = k ? k->data + plan->group_weights[g] : arena + plan->group_offset;
         j.run.weights = (float *)(void *)weights;

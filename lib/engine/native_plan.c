@@ -140,15 +140,11 @@ static int careful_tile(const es_network *n, const es_op *op, int tile) {
     return at_most(tile, share > 0.01 ? 4 : 2);
 }
 
-/* Portions of so many blocks, which share one reading of the weights where there are enough for
- * every member; as many for each. */
-int es_native_block_portions(const es_native_plan *p, const es_stage *s, int all) {
-    int most = es_pass_blocks(p, s), fair = all < p->members ? 1 : all / p->members;
-    if (most > ES_NATIVE_BLOCKS) most = ES_NATIVE_BLOCKS;
-    if (most > ES_NATIVE_TABLES / (s->chunks + 2)) most = ES_NATIVE_TABLES / (s->chunks + 2);
-    if (most > fair && !s->apart) most = fair;
-    const int portions = ceil_div(all, most);
-    return all < p->members ? portions : ceil_div(portions, p->members) * p->members;
+int es_native_pass_blocks(const es_native_plan *p, const es_stage *s) {
+    const es_grid *g = &s->grid;
+    int most =
+        s->apart ? ceil_div(g->strips * g->blocks, p->members) : ceil_div(ES_MOST_TILES, g->block);
+    return at_most(most, at_most(ES_NATIVE_BLOCKS, ES_NATIVE_TABLES / (s->chunks + 2)));
 }
 
 /* ---- Stages out of operations -------------------------------------------------------------- */
@@ -347,9 +343,8 @@ static int time_of(const es_native_plan *p, const es_stage *s, int at_once) {
     int all = 0;
     for (int from = 0; from < s->grid.strips; from += at_once) {
         int blocks = at_most(at_once, s->grid.strips - from) * s->grid.blocks;
-        int portions = es_native_block_portions(p, s, blocks);
-        all +=
-            ceil_div(blocks, p->members) * s->grid.block + ceil_div(portions, p->members) * READING;
+        int longest = ceil_div(blocks, p->members);
+        all += longest * s->grid.block + ceil_div(longest, es_native_pass_blocks(p, s)) * READING;
     }
     return all;
 }
@@ -651,7 +646,7 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
 static size_t own_blocks(const es_native_plan *p, const es_stage *s, int k) {
     const es_cache *c = &p->caches[s->inputs[k]];
     if (c->readers != 1) return 0;
-    return c->chunk * (size_t)c->chunks * (size_t)es_pass_blocks(p, s);
+    return c->chunk * (size_t)c->chunks * (size_t)es_native_pass_blocks(p, s);
 }
 
 /* What one member needs: products of some blocks, a tile at the edge, rows on their way. */
@@ -661,7 +656,7 @@ static void scratch(es_native_plan *p, const es_network *n) {
         const es_stage *s = &p->stages[i];
         if (s->kind == ES_STAGE_CONV) {
             size_t block = (size_t)s->grid.block * panel + ES_NATIVE_LANES;
-            size_t all = block * (size_t)es_pass_blocks(p, s) *
+            size_t all = block * (size_t)es_native_pass_blocks(p, s) *
                          (size_t)es_native_shape_geometry(s->shape).points;
             if (p->products < all) p->products = all;
             size_t own = 0;
@@ -719,6 +714,8 @@ static bool layout(es_native_plan *p, const es_network *n) {
     offset += es_aligned(p->patch);
     p->hands = offset;
     offset += 2 * (size_t)p->members * sizeof(es_portions);
+    p->paces = offset;
+    offset += (size_t)p->members * sizeof(es_pace);
     p->group_offset = offset;
     p->arena = offset;
     for (int g = 0; g < p->group_count; g++) {

@@ -161,6 +161,7 @@ typedef struct es_native_plan {
     size_t arena;
     size_t zeros;                         /* offset of some pixels of zeros */
     size_t hands;                         /* of es_portions: two tasks', by member */
+    size_t paces;                         /* of es_pace, by member */
     size_t products, own, patch, staging; /* floats, bytes, floats of a member's scratch */
 } es_native_plan;
 
@@ -188,16 +189,13 @@ esrgan_status es_native_watch_plan(es_native_plan *plan, const es_context *conte
 /* Where a group's watches count, from `offset` in the arena on; returns the end. */
 size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
 
-/* Tiles that a member should have before it reads the weights once more, as register blocks; all
- * of its tiles where it makes the weights for itself. */
-enum { ES_TILES_A_PASS = 19 };
-static inline int es_pass_blocks(const es_native_plan *p, const es_stage *s) {
-    if (s->apart) return (s->grid.strips * s->grid.blocks + p->members - 1) / p->members;
-    return (ES_TILES_A_PASS + s->grid.block - 1) / s->grid.block;
-}
+/* Tiles that a member should have before it reads the weights once more, and what it does at once
+ * where it is faster than others and has more. */
+enum { ES_TILES_A_PASS = 19, ES_MOST_TILES = 28 };
 
-/* How many portions a task of so many blocks falls into: es_native_portions of a stage. */
-int es_native_block_portions(const es_native_plan *plan, const es_stage *stage, int blocks);
+/* Register blocks that a member does at once at most, to read the weights once for them: some, or
+ * all that it has of a task where it makes the weights for itself. */
+int es_native_pass_blocks(const es_native_plan *plan, const es_stage *stage);
 
 /* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };

@@ -248,24 +248,25 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
     }
 }
 
-int es_native_portions(const es_native_plan *p, const es_task *task) {
+es_native_units es_native_units_of(const es_native_plan *p, const es_task *task) {
     const es_stage *s = &p->stages[task->stage];
-    if (s->kind != ES_STAGE_CONV) return task->to - task->from;
-    return es_native_block_portions(p, s, es_task_blocks(p, task));
+    if (s->kind != ES_STAGE_CONV) return (es_native_units){task->to - task->from, 1};
+    return (es_native_units){es_task_blocks(p, task), es_native_pass_blocks(p, s)};
 }
 
-/* Portions are of nearly one size. */
-static void convolve(const es_native_run *run, const es_task *task, int number, int member) {
+static double convolve(const es_native_run *run, const es_task *task, int first, int end,
+                       int member) {
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
     const es_native_scratch scratch = es_native_scratch_of(run, member);
-    const int64_t all = es_task_blocks(p, task),
-                  portions = es_native_block_portions(p, s, (int)all);
-    const int begin = (int)(all * number / portions), end = (int)(all * (number + 1) / portions);
-    const int count = end - begin;
+    const int count = end - first;
     const float *tables[ES_NATIVE_TABLES];
     place at[ES_NATIVE_BLOCKS];
-    for (int i = 0; i < count; i++) at[i] = place_of(&s->grid, task->from, begin + i);
+    int tiles = 0;
+    for (int i = 0; i < count; i++) {
+        at[i] = place_of(&s->grid, task->from, first + i);
+        tiles += at[i].tiles;
+    }
     chunk_tables(run, s, at, count, scratch.own, tables);
     transform_blocks(run, task, s, at, count, &scratch);
     float *weights = run->weights + s->apart * (size_t)member, *u = weights + s->weights;
@@ -281,6 +282,7 @@ static void convolve(const es_native_run *run, const es_task *task, int number, 
         }
         panel_of_blocks(run, s, at, count, tables, &out, &scratch);
     }
+    return (double)tiles * s->chunks * s->width_out;
 }
 
 /* ---- Rows from and to the caller ----------------------------------------------------------- */
@@ -329,15 +331,15 @@ static void write_row(const es_native_run *run, const es_stage *s, int y, float 
     run->io->write(run->io->context, y, 1, staging, (size_t)s->width, (size_t)s->width);
 }
 
-void es_native_do(const es_native_run *run, const es_task *task, int number, int member) {
+double es_native_do(const es_native_run *run, const es_task *task, int first, int end, int member) {
     const es_stage *s = &run->plan->stages[task->stage];
-    if (s->kind == ES_STAGE_CONV) {
-        convolve(run, task, number, member);
-        return;
-    }
+    if (s->kind == ES_STAGE_CONV) return convolve(run, task, first, end, member);
     float *staging = es_native_scratch_of(run, member).staging;
-    if (s->kind == ES_STAGE_READ)
-        read_row(run, s, task->from + number, member, staging);
-    else
-        write_row(run, s, task->from + number, staging);
+    for (int row = task->from + first; row < task->from + end; row++) {
+        if (s->kind == ES_STAGE_READ)
+            read_row(run, s, row, member, staging);
+        else
+            write_row(run, s, row, staging);
+    }
+    return 0;
 }

@@ -74,9 +74,15 @@ void es_native_watch(const es_native_run *run, const es_stage *s, int link, es_u
 /* ... and when a group is done, all is put together and shown. */
 esrgan_status es_native_watch_show(const es_native_run *run, int group, esrgan_error *error);
 
-/* A task is dealt out in portions, which need nothing of each other. */
-int es_native_portions(const es_native_plan *plan, const es_task *task);
-void es_native_do(const es_native_run *run, const es_task *task, int number, int member);
+/* What a task consists of: register blocks, or rows of the picture.  They need nothing of each other;
+ * a member does `most` of them at once. */
+typedef struct es_native_units {
+    int count, most;
+} es_native_units;
+es_native_units es_native_units_of(const es_native_plan *plan, const es_task *task);
+
+/* Does units first .. end-1; returns how much work that was: tiles times channels in and out. */
+double es_native_do(const es_native_run *run, const es_task *task, int first, int end, int member);
 
 /* A member's share of a stage's weights, in the kernels' form, to their place in the group's. */
 void es_native_weights_make(const es_native_run *run, const es_stage *stage, int member);

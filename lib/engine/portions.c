@@ -2,21 +2,77 @@
 
 #include "engine/stretch.h"
 
-void es_portions_deal(es_portions *hands, int count, int member, int members) {
-    const int first = (int)((int64_t)count * member / members);
-    const int end = (int)((int64_t)count * (member + 1) / members);
-    atomic_store(&hands[member].left, es_stretch(first, end));
+/* How much the last task counts; and no task counts for more than this many times the usual, for it
+ * was an interruption then. */
+#define LATELY  0.0625
+#define UNUSUAL 2
+
+/* Paces nearer to each other than this are as good as even: to move work from cache to cache costs,
+ * too.  A slow member gets at least this part of an even share, to show when it is slow no more. */
+#define ALIKE 1.06
+#define LEAST 0.25
+
+void es_pace_learn(es_pace *pace, double work, double seconds) {
+    const double before = atomic_load_explicit(&pace->cost, memory_order_relaxed);
+    double cost = seconds / work;
+    if (before > 0) {
+        if (cost > UNUSUAL * before) cost = UNUSUAL * before;
+        cost = before + LATELY * (cost - before);
+    }
+    atomic_store_explicit(&pace->cost, cost, memory_order_relaxed);
 }
 
-bool es_portions_take(es_portions *hands, int member, int members, int *number) {
+static double speed_of(const es_pace *pace) {
+    const double cost = atomic_load_explicit(&pace->cost, memory_order_relaxed);
+    return cost > 0 ? 1 / cost : 0;
+}
+
+/* What every member gets at least, as a speed, and all speeds together; false where they are alike
+ * or one is not known. */
+static bool survey(const es_pace *paces, int members, double *least, double *all) {
+    double low = speed_of(&paces[0]), high = low, sum = 0;
+    for (int m = 0; m < members; m++) {
+        const double speed = speed_of(&paces[m]);
+        if (speed < low) low = speed;
+        if (speed > high) high = speed;
+        sum += speed;
+    }
+    *least = LEAST * sum / members;
+    *all = 0;
+    for (int m = 0; m < members; m++) {
+        const double speed = speed_of(&paces[m]);
+        *all += speed < *least ? *least : speed;
+    }
+    return low > 0 && high > ALIKE * low;
+}
+
+void es_portions_deal(es_portions *hands, const es_pace *paces, int members, int count) {
+    double least, all, sum = 0;
+    const bool uneven = survey(paces, members, &least, &all);
+    for (int m = 0, first = 0, end; m < members; m++, first = end) {
+        const double speed = speed_of(&paces[m]);
+        sum += speed < least ? least : speed;
+        end = uneven ? (int)(count * (sum / all) + 0.5) : (int)((int64_t)count * (m + 1) / members);
+        if (end < first) end = first;
+        if (end > count || m + 1 == members) end = count;
+        atomic_store(&hands[m].left, es_stretch(first, end));
+    }
+}
+
+bool es_portions_take(es_portions *hands, int member, int members, int most, int *first, int *end) {
     for (int i = 0; i < members; i++) {
         es_portions *hand = &hands[(member + i) % members];
         uint64_t left = atomic_load(&hand->left);
         for (;;) {
-            const int first = es_stretch_first(left), end = es_stretch_end(left);
-            if (first == end) break;
-            *number = i == 0 ? first : end - 1;
-            const uint64_t rest = i == 0 ? es_stretch(first + 1, end) : es_stretch(first, end - 1);
+            *first = es_stretch_first(left), *end = es_stretch_end(left);
+            const int count = *end - *first, portions = (count + most - 1) / most;
+            if (count == 0) break;
+            const int size = (count + portions - 1) / portions;
+            uint64_t rest;
+            if (i == 0)
+                *end = *first + size, rest = es_stretch(*end, es_stretch_end(left));
+            else
+                *first = *end - size, rest = es_stretch(es_stretch_first(left), *first);
             if (atomic_compare_exchange_weak(&hand->left, &left, rest)) return true;
         }
     }
