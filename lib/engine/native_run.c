@@ -282,7 +282,7 @@ static double convolve(const es_native_run *run, const es_task *task, int first,
         }
         panel_of_blocks(run, s, at, count, tables, &out, &scratch);
     }
-    return (double)tiles * s->chunks * s->width_out;
+    return s->apart ? 0 : (double)tiles * s->chunks * s->width_out;
 }
 
 /* ---- Rows from and to the caller ----------------------------------------------------------- */

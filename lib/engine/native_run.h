@@ -81,7 +81,9 @@ typedef struct es_native_units {
 } es_native_units;
 es_native_units es_native_units_of(const es_native_plan *plan, const es_task *task);
 
-/* Does units first .. end-1; returns how much work that was: tiles times channels in and out. */
+/* Does units first .. end-1; returns how much work that was: tiles times channels in and out, 0 where
+ * it says nothing of the time it took, as weights were made, too, which is the same for any number of
+ * tiles. */
 double es_native_do(const es_native_run *run, const es_task *task, int first, int end, int member);
 
 /* A member's share of a stage's weights, in the kernels' form, to their place in the group's. */
