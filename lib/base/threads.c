@@ -20,14 +20,20 @@
 
 int (*es_thread_create_hook)(void *thread, void *(*start)(void *), void *argument);
 
-/* Nanoseconds of spinning before sleep (by the clock: a pause is 1 to 60 of them).  Others may have a
- * use for the core: where two processes of two threads share two cores, four times as long costs
- * both 6 %. */
-enum {
-    SPIN_ROOM = 50000, /* where each member can have a core */
-    SPIN_CROWD = 1000, /* where members outnumber cores, whom one waits for may need this core */
-    MAX_MEMBERS = 4096
-};
+/* Seconds of spinning before sleep (by the clock: a pause is 1 to 60 ns): where each member can have
+ * a core, and where members outnumber cores, so that whom one waits for may need this one.  Others
+ * may have a use for it, too: where two processes of two threads share two cores, four times as long
+ * costs both 6 %. */
+#define SPIN_ROOM  50e-6
+#define SPIN_CROWD 1e-6
+
+enum { MAX_MEMBERS = 4096 };
+
+double es_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 static inline void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -62,21 +68,15 @@ static void counter_destroy(counter *c) {
     pthread_mutex_destroy(&c->mutex);
 }
 
-static int64_t nanoseconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Returns once the value is no longer `old`. */
-static void counter_wait(counter *c, unsigned old, int spin) {
-    const int64_t begin = nanoseconds();
+static void counter_wait(counter *c, unsigned old, double spin) {
+    const double begin = es_seconds();
     do {
         for (int i = 0; i < 16; i++) {
             if (atomic_load_explicit(&c->value, memory_order_acquire) != old) return;
             relax();
         }
-    } while (nanoseconds() - begin < spin);
+    } while (es_seconds() - begin < spin);
     pthread_mutex_lock(&c->mutex);
     /* Announced before the value is looked at again; counter_bump does it the other way round, so
      * one of the two sees the other (both sequentially consistent). */
@@ -111,7 +111,8 @@ struct es_team {
     es_job job; /* these three are written before start is bumped */
     void *context;
     bool stop;
-    int members, spin;
+    int members;
+    double spin;
     esrgan_allocator allocator;
     worker *workers; /* of members 1.. */
 };

@@ -28,6 +28,9 @@ void es_team_run(es_team *team, es_job job, void *context);
  * that more members than cores still get on. */
 void es_team_barrier(es_team *team, int member);
 
+/* A clock that never goes back. */
+double es_seconds(void);
+
 /* CPUs this process may use (affinity mask, and a cgroup's CPU quota where there is one). */
 int es_cpu_count(void);
 

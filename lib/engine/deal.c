@@ -1,7 +1,7 @@
 /* Stretches of rows, their claiming and their taking over. */
 #include "engine/deal.h"
 
-#include "engine/engine.h"
+#include "base/threads.h"
 #include "engine/stretch.h"
 
 enum {

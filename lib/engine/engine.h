@@ -85,9 +85,6 @@ extern const es_engine es_engine_direct;
  * after the last one are not passed on. */
 esrgan_status es_progress(const es_context *context, double done, esrgan_error *error);
 
-/* A clock that never goes back. */
-double es_seconds(void);
-
 /* True where context->trace is set and the filter lets this name through. */
 bool es_trace_wants(const es_context *context, const char *name);
 

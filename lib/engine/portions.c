@@ -22,27 +22,26 @@ void es_pace_learn(es_pace *pace, double work, double seconds) {
     atomic_store_explicit(&pace->cost, cost, memory_order_relaxed);
 }
 
-static double speed_of(const es_pace *pace) {
+/* Work a second, 0 where it is not known; `least` where that is more. */
+static double speed_of(const es_pace *pace, double least) {
     const double cost = atomic_load_explicit(&pace->cost, memory_order_relaxed);
-    return cost > 0 ? 1 / cost : 0;
+    const double speed = cost > 0 ? 1 / cost : 0;
+    return speed < least ? least : speed;
 }
 
 /* What every member gets at least, as a speed, and all speeds together; false where they are alike
  * or one is not known. */
 static bool survey(const es_pace *paces, int members, double *least, double *all) {
-    double low = speed_of(&paces[0]), high = low, sum = 0;
+    double low = speed_of(&paces[0], 0), high = low, sum = 0;
     for (int m = 0; m < members; m++) {
-        const double speed = speed_of(&paces[m]);
+        const double speed = speed_of(&paces[m], 0);
         if (speed < low) low = speed;
         if (speed > high) high = speed;
         sum += speed;
     }
     *least = LEAST * sum / members;
     *all = 0;
-    for (int m = 0; m < members; m++) {
-        const double speed = speed_of(&paces[m]);
-        *all += speed < *least ? *least : speed;
-    }
+    for (int m = 0; m < members; m++) *all += speed_of(&paces[m], *least);
     return low > 0 && high > ALIKE * low;
 }
 
@@ -50,8 +49,7 @@ void es_portions_deal(es_portions *hands, const es_pace *paces, int members, int
     double least, all, sum = 0;
     const bool uneven = survey(paces, members, &least, &all);
     for (int m = 0, first = 0, end; m < members; m++, first = end) {
-        const double speed = speed_of(&paces[m]);
-        sum += speed < least ? least : speed;
+        sum += speed_of(&paces[m], least);
         end = uneven ? (int)(count * (sum / all) + 0.5) : (int)((int64_t)count * (m + 1) / members);
         if (end < first) end = first;
         if (end > count || m + 1 == members) end = count;

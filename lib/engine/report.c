@@ -1,16 +1,9 @@
 /* What an engine says while it runs: progress, and values for the trace. */
 #include <string.h>
-#include <time.h>
 
 #include "base/status.h"
 #include "engine/engine.h"
 #include "engine/statistics.h"
-
-double es_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 esrgan_status es_progress(const es_context *context, double done, esrgan_error *error) {
     if (!context->progress) return ESRGAN_OK;
