@@ -16,7 +16,7 @@
  *
  * where a factor can come from memory,
  *
- *   FROM_MEMORY                  the tiles of a register block, from the first on, that it does for
+ *   FROM_MEMORY(tiles)           for how many tiles of a register block, from the first on, it does
  *   vf_accumulate_at(sum, p, b)  sum = *p * b + sum
  *
  * and, where a product takes one lane of a vector (VL is 4 then),
@@ -43,7 +43,7 @@
 #endif
 
 #ifndef FROM_MEMORY
-#define FROM_MEMORY                 0
+#define FROM_MEMORY(tiles)          0
 #define vf_accumulate_at(sum, p, w) ((sum) = vf_fma(vf_set1(*(p)), w, sum))
 #endif
 
@@ -265,6 +265,15 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
  */
 #define ES_AHEAD 2
 
+/* The same pointer, but Clang cannot know: what is read through both it does not keep in a register,
+ * it makes it a part of either instruction.  (GCC is told by assembly.) */
+ES_INLINE const float *again(const float *p) {
+#if defined(__clang__)
+    __asm__("" : "+r"(p));
+#endif
+    return p;
+}
+
 ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offset, const float *u,
                      int chunks, float *m, const es_native_ahead *ahead) {
     const size_t width = (size_t)vectors * VL;
@@ -280,6 +289,7 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         const float *near =
             later < 0 ? v[chunk + ES_AHEAD] + offset : ahead->v[later] + ahead->offset;
         for (; x != end; x += 4, u += 4 * width, near += tiles_asked * ES_NATIVE_LANES) {
+            const float *x_again = FROM_MEMORY(tiles) > 0 ? again(x) : x;
             VF_FOUR four[BLOCK];
             ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
@@ -292,10 +302,10 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
                     ES_UNROLL for (int o = 0; o < some; o++) w[o] =
                         vf_load(u + c * width + (first + o) * VL);
                     ES_UNROLL for (int t = 0; t < tiles; t++) {
-                        if (t < FROM_MEMORY) {
-                            const float *a = x + t * ES_NATIVE_LANES + c;
-                            ES_UNROLL for (int o = 0; o < some; o++)
-                                vf_accumulate_at(sum[t][first + o], a, w[o]);
+                        if (t < FROM_MEMORY(tiles)) {
+                            const int at = t * ES_NATIVE_LANES + c;
+                            ES_UNROLL for (int o = 0; o < some; o++) vf_accumulate_at(
+                                sum[t][first + o], (o % 2 ? x_again : x) + at, w[o]);
                         } else {
                             VF a = vf_one(four[t], c);
                             ES_UNROLL for (int o = 0; o < some; o++)

@@ -30,6 +30,10 @@ $(TEST_BIN:%=run-%): run-%: % $(COMMAND)
 $(CHECK_SCRIPTS:%=run-%): run-%: % all
 	@echo "== $<"; BUILD=$(BUILD) CC='$(CC)' bash $<; s=$$?; [ $$s = 77 ] && { echo "skipped: $<"; exit 0; } || exit $$s
 
+# The object of one kernel, CODE=kernels/..., and where it lies: check_code.sh looks into it.
+.PHONY: code
+code: $(CODE:%=$(OBJ)/%.o) ; @echo $^
+
 # Every file as clang-format leaves it.
 .PHONY: check-format format
 C_FILES = $(shell git ls-files -co --exclude-standard '*.c' '*.h' '*.cc' 2>/dev/null || find . -name '*.[ch]' -not -path './build*' -not -path './node_modules/*')

@@ -40,14 +40,22 @@ static inline void vf_store_bf16(void *p, __m512 v) {
     _mm256_storeu_si256(p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(up, 16)));
 }
 
+/*
+ * Some tiles' factors come from memory, an instruction less for a load more: where a core is shared with
+ * another thread, it decodes some three instructions a cycle.  A few such loads help, more of them cost
+ * more than they save.  GCC has to be told which instructions to take.  Clang takes them by itself, and
+ * where it meets assembly it keeps a block's sums in memory, which takes more than twice the time.
+ */
+#if defined(__clang__)
+#define vf_accumulate(sum, a, b)    ((sum) = vf_fma(a, b, sum))
+#define vf_accumulate_at(sum, p, b) ((sum) = vf_fma(vf_set1(*(p)), b, sum))
+#define FROM_MEMORY(tiles)          (((tiles) + 1) / 2)
+#else
 #define vf_accumulate(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
-
-/* The same with a factor from memory, for some tiles: an instruction less for a load more.  Where a
- * core is shared with another thread, it decodes some three instructions a cycle; a few such loads
- * help, more of them cost more than they save. */
 #define vf_accumulate_at(sum, p, b)                                                                \
     __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*(p)))
-#define FROM_MEMORY 4
+#define FROM_MEMORY(tiles) 4
+#endif
 
 /* 16 x 16, turned: pairs, then pairs of pairs, then quarters of vectors twice. */
 static inline void vf_turn(__m512 *r) {
