@@ -17,7 +17,7 @@
  * where a factor can come from memory,
  *
  *   FROM_MEMORY(tiles)           for how many tiles of a register block, from the first on, it does
- *   vf_accumulate_at(sum, p, b)  sum = *p * b + sum
+ *   vf_accumulate_at(sum, p, b)  sum = *p * b + sum, where compilers have to be told how
  *
  * and, where a product takes one lane of a vector (VL is 4 then),
  *
@@ -43,7 +43,10 @@
 #endif
 
 #ifndef FROM_MEMORY
-#define FROM_MEMORY(tiles)          0
+#define FROM_MEMORY(tiles) 0
+#endif
+
+#ifndef vf_accumulate_at
 #define vf_accumulate_at(sum, p, w) ((sum) = vf_fma(vf_set1(*(p)), w, sum))
 #endif
 
@@ -266,7 +269,7 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
 #define ES_AHEAD 2
 
 /* The same pointer, but Clang cannot know: what is read through both it does not keep in a register,
- * it makes it a part of either instruction.  (GCC is told by assembly.) */
+ * it makes it a part of either instruction.  (GCC is told by vf_accumulate_at.) */
 ES_INLINE const float *again(const float *p) {
 #if defined(__clang__)
     __asm__("" : "+r"(p));

@@ -5,7 +5,7 @@
 arm=aarch64-linux-gnu
 
 # A line for each loop of a listing that is wrong.
-loops() { python3 "$ROOT/tests/inner_loops.py" multiply_panel; }
+loops() { python3 "$ROOT/tests/support/inner_loops.py" multiply_panel; }
 
 # object COMPILER KERNEL: where it lies when it is made; with flags and in a folder where other checks
 # have it or want it, too.

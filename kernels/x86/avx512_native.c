@@ -47,9 +47,8 @@ static inline void vf_store_bf16(void *p, __m512 v) {
  * where it meets assembly it keeps a block's sums in memory, which takes more than twice the time.
  */
 #if defined(__clang__)
-#define vf_accumulate(sum, a, b)    ((sum) = vf_fma(a, b, sum))
-#define vf_accumulate_at(sum, p, b) ((sum) = vf_fma(vf_set1(*(p)), b, sum))
-#define FROM_MEMORY(tiles)          (((tiles) + 1) / 2)
+#define vf_accumulate(sum, a, b) ((sum) = vf_fma(a, b, sum))
+#define FROM_MEMORY(tiles)       (((tiles) + 1) / 2)
 #else
 #define vf_accumulate(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
 #define vf_accumulate_at(sum, p, b)                                                                \
