@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 static void *default_alloc(void *context, size_t size, size_t alignment) {
     (void)context;
@@ -35,6 +38,16 @@ void *es_calloc(const esrgan_allocator *a, size_t count, size_t size) {
 
 void es_free(const esrgan_allocator *a, void *pointer, size_t size) {
     if (pointer != NULL) a->release(a->context, pointer, size);
+}
+
+void es_large_pages(void *pointer, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    const uintptr_t page = (uintptr_t)1 << 21, start = (uintptr_t)pointer;
+    uintptr_t from = (start + page - 1) / page * page, to = (start + size) / page * page;
+    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)pointer, (void)size;
+#endif
 }
 
 char *es_strdup(const esrgan_allocator *a, const char *text) {

@@ -30,6 +30,10 @@ void *es_calloc(const esrgan_allocator *a, size_t count, size_t size);
 /* Releases what es_alloc or es_calloc returned, with the size asked for.  NULL is fine. */
 void es_free(const esrgan_allocator *a, void *pointer, size_t size);
 
+/* Asks for large pages where the system has them: many streams through a block of memory are then
+ * spared the walks through page tables. */
+void es_large_pages(void *pointer, size_t size);
+
 /* A copy of a string with its terminator (released with strlen + 1). */
 char *es_strdup(const esrgan_allocator *a, const char *text);
 

@@ -4,10 +4,6 @@
  */
 #include <stdatomic.h>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "base/status.h"
 #include "engine/native_run.h"
 #include "engine/portions.h"
@@ -165,18 +161,6 @@ static esrgan_status do_group(job *j, int group) {
     return j->status;
 }
 
-/* Large pages spare the tiles' many streams the walks through the page tables. */
-static void advise(char *arena, size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    const uintptr_t page = (uintptr_t)1 << 21;
-    uintptr_t from = ((uintptr_t)arena + page - 1) / page * page;
-    uintptr_t to = ((uintptr_t)arena + bytes) / page * page;
-    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE);
-#else
-    (void)arena, (void)bytes;
-#endif
-}
-
 static void release(es_context *context) {
     if (goes_direct(context)) {
         es_engine_direct.release(context);
@@ -202,7 +186,7 @@ static esrgan_status keep(es_context *context, const es_native_plan *plan, esrga
         es_free(a, k, sizeof *k);
         return es_fail(error, ESRGAN_E_MEMORY, "no memory to keep %zu bytes of weights", bytes);
     }
-    advise(data, bytes);
+    es_large_pages(data, bytes);
     *k = (kept){plan->key, 0, bytes, data};
     context->engine_state = k;
     return ESRGAN_OK;
@@ -239,7 +223,7 @@ static esrgan_status run(es_context *context, int height, int width, const es_io
     if (plan->keeps) status = keep(context, plan, error);
     char *arena = status == ESRGAN_OK ? es_alloc(a, plan->arena) : NULL;
     if (arena) {
-        advise(arena, plan->arena);
+        es_large_pages(arena, plan->arena);
         status = run_groups(context, plan, arena, height, width, io, error);
         es_free(a, arena, plan->arena);
     } else if (status == ESRGAN_OK) {
