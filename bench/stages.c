@@ -87,50 +87,60 @@ static double transform_time(const es_native_kernels *k, es_native_shape s, bool
     return median(times, 9);
 }
 
-/* One convolution's products in BF16, each block finished in the shadow of the next as in the
- * engine; a row of a picture 384 wide, four times over.  The median of several shares. */
-static double direct_share(const es_direct_kernels *k, int in, int out, peak_kind kind) {
+/*
+ * One convolution's products in BF16, a row of a picture 384 wide, four times over: by 3x3 taps, each
+ * block finished in the shadow of the next, or (`points`: more than one) by points of tiles, whose
+ * weights are used for all blocks in turn.  Both as in the engine.  The median of several shares.
+ */
+static double direct_share(const es_direct_kernels *k, int in, int out, int points,
+                           peak_kind kind) {
     enum { WIDTH = 384, BLOCKS = WIDTH / ES_DIRECT_BLOCK, ROUNDS = 9 };
-    const int chunks = in / ES_DIRECT_LANES, planes = out / ES_DIRECT_LANES;
-    const size_t plane = (size_t)(WIDTH + 2) * ES_DIRECT_LANES * 3, weights = 9 * ES_DIRECT_PANEL;
+    const int chunks = in / ES_DIRECT_LANES, planes = out / ES_DIRECT_LANES,
+              kw = points > 1 ? 1 : 3;
+    const size_t point = (size_t)(WIDTH + 2) * ES_DIRECT_LANES * 3, plane = point * (size_t)points;
+    const size_t weights = (size_t)(3 * kw * chunks) * ES_DIRECT_PANEL;
     uint16_t *x = (uint16_t *)floats(plane * (size_t)chunks / 2),
-             *w = (uint16_t *)floats(weights * (size_t)(chunks * planes) / 2),
+             *w = (uint16_t *)floats(weights * (size_t)(points * planes) / 2),
              *y = (uint16_t *)floats((size_t)WIDTH * ES_DIRECT_LANES / 2);
-    float *sums[2] = {floats(ES_DIRECT_SUMS), floats(ES_DIRECT_SUMS)}, bias[ES_DIRECT_LANES] = {0};
+    float *sums = floats(ES_DIRECT_SUMS * (BLOCKS + 1)), bias[ES_DIRECT_LANES] = {0};
     int32_t lines[WIDTH];
     double shares[ROUNDS];
     for (int i = 0; i < WIDTH; i++) lines[i] = i;
-    memset(x, 0,
-           plane * (size_t)chunks * sizeof *x); /* what random bits would be: NaN, denormals */
-    memset(w, 0, weights * (size_t)(chunks * planes) * sizeof *w);
+    /* What random bits would be: NaN, denormals. */
+    memset(x, 0, plane * (size_t)chunks * sizeof *x);
+    memset(w, 0, weights * (size_t)(points * planes) * sizeof *w);
     k->begin();
     for (int round = 0; round < ROUNDS; round++) {
         k->end();
         const double peak = peak_of(kind, 1);
         k->begin();
         const double t = seconds();
-        for (int i = 0; i < 4 * planes * BLOCKS; i++) {
-            const int block = i % BLOCKS, p = i / BLOCKS % planes;
-            const size_t line = (size_t)(block * ES_DIRECT_BLOCK) * ES_DIRECT_LANES;
+        for (int i = 0; i < 4 * planes * points * BLOCKS; i++) {
+            const int block = i % BLOCKS, p = i / BLOCKS % (planes * points);
+            const uint16_t *from = x + (size_t)(p % points) * point +
+                                   (size_t)(block * ES_DIRECT_BLOCK) * ES_DIRECT_LANES;
             es_direct_product product = {.plane = plane,
                                          .chunks = chunks,
                                          .kh = 3,
-                                         .kw = 3,
+                                         .kw = kw,
                                          .halves = 2,
-                                         .weights = w + weights * (size_t)(p * chunks)};
-            for (size_t r = 0; r < 3; r++) product.rows[r] = x + r * plane / 3 + line;
+                                         .positions = ES_DIRECT_BLOCK,
+                                         .weights = w + weights * (size_t)p};
+            for (size_t r = 0; r < 3; r++) product.rows[r] = from + r * point / 3;
             const es_direct_finish done = {.bias = bias,
                                            .slope = 0.2f,
                                            .out = y,
                                            .lines = lines + (block + BLOCKS - 1) % BLOCKS *
                                                                 ES_DIRECT_BLOCK};
-            k->multiply(&product, sums[i % 2], i ? &done : NULL, sums[(i + 1) % 2]);
+            k->multiply(&product, sums + i % (BLOCKS + 1) * ES_DIRECT_SUMS,
+                        i && points == 1 ? &done : NULL,
+                        sums + (i + BLOCKS) % (BLOCKS + 1) * ES_DIRECT_SUMS);
         }
-        shares[round] =
-            2.0 * WIDTH * 4 * 9 * in * (planes * ES_DIRECT_LANES) / (seconds() - t) / peak;
+        shares[round] = 2.0 * WIDTH * 4 * 3 * kw * points * in * (planes * ES_DIRECT_LANES) /
+                        (seconds() - t) / peak;
     }
     k->end();
-    free(x), free(w), free(y), free(sums[0]), free(sums[1]);
+    free(x), free(w), free(y), free(sums);
     return median(shares, ROUNDS);
 }
 
@@ -150,7 +160,10 @@ static void print_shares(const char *tier, const double *shares, output *to) {
 static void direct_stages(const es_direct_kernels *k, peak_kind kind, output *to) {
     double shares[CONVS];
     if (!es_direct_usable(k)) return;
-    for (int c = 0; c < CONVS; c++) shares[c] = direct_share(k, convs[c][0], convs[c][1], kind);
+    for (int c = 0; c < CONVS; c++) { /* the last one is not of a dense block */
+        const int points = k->tiles && c + 1 < CONVS ? ES_DIRECT_POINTS : 1;
+        shares[c] = direct_share(k, convs[c][0], convs[c][1], points, kind);
+    }
     print_shares(k->tier, shares, to);
     fprintf(to->markdown, " | | | | |\n");
     fprintf(to->json, "]}\n");

@@ -12,6 +12,11 @@
  * rounding and storing run in the shadow of the products.  The order of every sum depends on
  * chunks, kh and kw only, never on where a position lies in its block.
  *
+ * In bfloat16 there is Winograd's F(4,3) along rows as well, for half the products: TILE pixels of a
+ * row come from POINTS sums over kernel rows and channels.  A tile of a plane of pixels becomes a line
+ * for each point, and a point's sums are those of a convolution with three taps down and one across,
+ * over the lines of that point.
+ *
  * Kernels allocate nothing and know no threads.  NaN stays NaN.  In bfloat16 denormal operands count
  * as zero and denormal results of rounding become zero, as the instructions have it; in binary16,
  * whose range is short, denormals are kept.
@@ -22,10 +27,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ES_DIRECT_LANES 32 /* channels of a plane */
-#define ES_DIRECT_BLOCK 48 /* positions of a block */
-#define ES_DIRECT_HALF  16 /* channels of a panel of weights and of a vector of sums */
-#define ES_DIRECT_PANEL (ES_DIRECT_LANES * ES_DIRECT_LANES) /* weights of one tap, chunk, plane */
+#define ES_DIRECT_LANES  32 /* channels of a plane */
+#define ES_DIRECT_BLOCK  48 /* positions of a block */
+#define ES_DIRECT_HALF   16 /* channels of a panel of weights and of a vector of sums */
+#define ES_DIRECT_PANEL  (ES_DIRECT_LANES * ES_DIRECT_LANES) /* weights of one tap, chunk, plane */
+#define ES_DIRECT_TILE   4                                   /* pixels of a tile */
+#define ES_DIRECT_POINTS 6
 
 /* What operands are. */
 typedef enum es_direct_format { ES_DIRECT_BF16, ES_DIRECT_F16 } es_direct_format;
@@ -39,6 +46,7 @@ typedef struct es_direct_product {
     size_t plane;            /* elements from a plane to the next */
     int chunks, kh, kw;      /* input planes; taps, 1..3 each way */
     int halves;              /* 2, or 1 where only the first 16 output channels matter */
+    int positions;           /* wanted, 1..BLOCK; sums of those after them may be anything */
     const uint16_t *weights; /* as packed */
 } es_direct_product;
 
@@ -64,6 +72,36 @@ typedef struct es_direct_finish {
     const int32_t *lines; /* for each position its line; some may be repeated where nobody looks */
 } es_direct_finish;
 
+/* How tiles that follow one another in a row leave; as es_direct_finish, but that all pointers are to
+ * the first tile's first pixel. */
+typedef struct es_direct_row {
+    const float *bias;
+    float slope;
+    const uint16_t *near; /* NULL, or pixels to add */
+    const int8_t *near_low;
+    float near_scale;
+    const uint16_t *far;
+    const int8_t *far_low;
+    float far_scale;
+    uint16_t *out;
+    int8_t *out_low;
+    int pixels; /* TILE for each tile, or fewer of the last one */
+} es_direct_row;
+
+/* F(4,3) along rows, at points 0 1 -1 2 -2 infinity. */
+typedef struct es_direct_tiles {
+    /* Tile t's lines TILE * t .. TILE * t + 5, of which the first and the last belong to its
+     * neighbours, become line t of each point's lines; rounded. */
+    void (*expand)(const uint16_t *lines, int tiles, uint16_t *points, size_t point_stride);
+    /* `sums` are the first tile's, in a block as it comes from es_direct_kernels.multiply, in which all
+     * of the tiles lie; each point's are `point_stride` floats apart. */
+    void (*finish)(const es_direct_row *row, const float *sums, size_t point_stride);
+    /* As es_direct_kernels.pack, of nine taps: kernel row i's weights at a point go to
+     * packed[point * point_stride + i * ES_DIRECT_PANEL + at]. */
+    void (*pack)(const float *weight, size_t stride, int outputs, int channels, uint16_t *packed,
+                 size_t point_stride);
+} es_direct_tiles;
+
 typedef struct es_direct_kernels {
     const char *tier;
     es_direct_format format;
@@ -87,6 +125,7 @@ typedef struct es_direct_kernels {
      */
     void (*pack)(const float *weight, size_t stride, int outputs, int channels, int taps,
                  uint16_t *packed);
+    const es_direct_tiles *tiles; /* NULL in tiers that have none */
 } es_direct_kernels;
 
 /* `begin` and `end` of tiers that have no state to set up. */

@@ -14,7 +14,9 @@
 #pragma GCC optimize("no-schedule-insns")
 #endif
 
+#ifndef ES_INLINE
 #define ES_INLINE static inline __attribute__((always_inline))
+#endif
 #define ES_UNROLL _Pragma("GCC unroll 8")
 
 #define GROUP 6 /* positions at a time */
@@ -83,7 +85,7 @@ static void multiply(const es_direct_product *product, float *sums, const es_dir
                      const float *done_sums) {
     if (done) finish(done, done_sums);
     for (int half = 0; half < product->halves; half++)
-        for (int first = 0; first < ES_DIRECT_BLOCK; first += GROUP)
+        for (int first = 0; first < product->positions; first += GROUP)
             group(product, product->weights + half * (ES_DIRECT_PANEL / 2), first,
                   sums + half * (ES_DIRECT_SUMS / 2));
 }

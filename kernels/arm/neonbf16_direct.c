@@ -2,7 +2,17 @@
  * The direct convolution with BFMMLA: 2 positions x 2 channels of sums in a register, four products
  * to each in an instruction.  24 registers hold 6 positions x 16 channels.
  */
+#include <stdbool.h>
+
 #include "arm/direct_common.h"
+
+#define VF              float32x4_t
+#define vf_set1(x)      vdupq_n_f32(x)
+#define vf_add(a, b)    vaddq_f32(a, b)
+#define vf_sub(a, b)    vsubq_f32(a, b)
+#define vf_mul(a, b)    vmulq_f32(a, b)
+#define vf_fma(a, b, c) vfmaq_f32(c, a, b)
+#include "native_winograd.h"
 
 #define PAIRS (ES_DIRECT_HALF / 2)
 
@@ -113,6 +123,90 @@ static void pack(const float *weight, size_t stride, int outputs, int channels, 
         }
 }
 
+/* ---- F(4,3) along rows -------------------------------------------------------------------- */
+
+static void expand(const uint16_t *lines, int tiles, uint16_t *points, size_t point_stride) {
+    for (int t = 0; t < tiles; t++, lines += (ES_DIRECT_TILE - 1) * ES_DIRECT_LANES)
+        for (int c = 0; c < ES_DIRECT_LANES; c += 8, lines += 8, points += 8) {
+            float32x4_t d[2][ES_DIRECT_TILE + 2], v[2][ES_DIRECT_POINTS];
+            ES_UNROLL for (int i = 0; i < ES_DIRECT_TILE + 2; i++) {
+                eight pixel = join(lines + i * ES_DIRECT_LANES, NULL);
+                d[0][i] = pixel.low;
+                d[1][i] = pixel.high;
+            }
+            winograd_in4(d[0], v[0]);
+            winograd_in4(d[1], v[1]);
+            ES_UNROLL for (int p = 0; p < ES_DIRECT_POINTS; p++)
+                vst1q_u16(points + (size_t)p * point_stride, narrow((eight){v[0][p], v[1][p]}));
+        }
+}
+
+/* Channels o .. o + 7 of a tile: the first `pixels` of its pixels, from number x of the row on. */
+ES_INLINE void finish_tile(const es_direct_row *r, const float *sums, size_t point_stride, int o,
+                           int x, int pixels) {
+    const eight bias = load_eight(r->bias + o);
+    float32x4_t m[2][ES_DIRECT_POINTS], out[2][ES_DIRECT_TILE];
+    ES_UNROLL for (int p = 0; p < ES_DIRECT_POINTS; p++) {
+        eight sum = load_eight(sums + (size_t)p * point_stride);
+        if (p == 1) sum = sum_of(sum, bias); /* which counts once in each pixel */
+        m[0][p] = sum.low;
+        m[1][p] = sum.high;
+    }
+    winograd_out4(m[0], 0, out[0]);
+    winograd_out4(m[1], 0, out[1]);
+    for (int i = 0; i < ES_DIRECT_TILE && i < pixels; i++) {
+        const size_t at = (size_t)((x + i) * ES_DIRECT_LANES + o);
+        eight v = activated((eight){out[0][i], out[1][i]}, r->slope);
+        if (r->near)
+            v = sum_of(times(r->near_scale, v),
+                       join(r->near + at, r->near_low ? r->near_low + at : NULL));
+        if (r->far)
+            v = sum_of(times(r->far_scale, v),
+                       join(r->far + at, r->far_low ? r->far_low + at : NULL));
+        leave(v, r->out + at, r->out_low ? r->out_low + at : NULL);
+    }
+}
+
+static void finish_row(const es_direct_row *row, const float *sums, size_t point_stride) {
+    for (int x = 0; x < row->pixels; x += ES_DIRECT_TILE, sums += ES_DIRECT_HALF)
+        for (int o = 0; o < ES_DIRECT_LANES; o += 8)
+            finish_tile(row, sums + o / ES_DIRECT_HALF * (ES_DIRECT_SUMS / 2) + o % ES_DIRECT_HALF,
+                        point_stride, o, x, row->pixels - x);
+}
+
+/* The points of three weights side by side, each for all outputs. */
+ES_INLINE void points_of(const float *at, size_t stride, int outputs, int there,
+                         float (*points)[ES_DIRECT_HALF]) {
+    float g[3][ES_DIRECT_HALF];
+    for (int j = 0; j < 3; j++) column(at + (there ? j : 0), stride, outputs, there, g[j]);
+    for (int o = 0; o < ES_DIRECT_HALF; o += 4) {
+        const float32x4_t in[3] = {vld1q_f32(g[0] + o), vld1q_f32(g[1] + o), vld1q_f32(g[2] + o)};
+        float32x4_t out[ES_DIRECT_POINTS];
+        winograd_weights4(in, 0, out);
+        for (int p = 0; p < ES_DIRECT_POINTS; p++) vst1q_f32(points[p] + o, out[p]);
+    }
+}
+
+static void pack_points(const float *weight, size_t stride, int outputs, int channels,
+                        uint16_t *packed, size_t point_stride) {
+    for (int c = 0; c < ES_DIRECT_LANES; c += 2, packed += ES_DIRECT_LANES)
+        for (int i = 0; i < 3; i++) {
+            float even[ES_DIRECT_POINTS][ES_DIRECT_HALF], odd[ES_DIRECT_POINTS][ES_DIRECT_HALF];
+            const bool first = c < channels, second = c + 1 < channels;
+            points_of(weight + (first ? c * 9 + i * 3 : 0), stride, outputs, first, even);
+            points_of(weight + (second ? c * 9 + 9 + i * 3 : 0), stride, outputs, second, odd);
+            for (int p = 0; p < ES_DIRECT_POINTS; p++)
+                for (int o = 0; o < ES_DIRECT_HALF; o += 8) {
+                    uint16x8x2_t both = {
+                        {narrow(load_eight(even[p] + o)), narrow(load_eight(odd[p] + o))}};
+                    vst2q_u16(packed + (size_t)p * point_stride + i * ES_DIRECT_PANEL + o * 2,
+                              both);
+                }
+        }
+}
+
+static const es_direct_tiles tiles = {.expand = expand, .finish = finish_row, .pack = pack_points};
+
 const es_direct_kernels es_direct_neonbf16 = {.tier = "neonbf16",
                                               .format = ES_DIRECT_BF16,
                                               .begin = es_direct_nothing,
@@ -120,4 +214,5 @@ const es_direct_kernels es_direct_neonbf16 = {.tier = "neonbf16",
                                               .multiply = multiply,
                                               .finish = finish,
                                               .gather = gather,
-                                              .pack = pack};
+                                              .pack = pack,
+                                              .tiles = &tiles};

@@ -1,7 +1,7 @@
 /*
  * The direct convolution for one format of operands; NAME(x) names what belongs to it.  To be defined
  * before: NAME(operand), NAME(narrow), NAME(place) of a weight, NAME(join) and NAME(leave) for what is
- * added and stored; KERNELS, KERNELS_TIER and KERNELS_FORMAT.  This is the oracle: sums in double.
+ * added and stored; KERNELS, KERNELS_TIER, KERNELS_FORMAT and KERNELS_TILES.  This is the oracle: sums in double.
  */
 
 static double NAME(product_of)(const es_direct_product *p, int position, int o) {
@@ -73,4 +73,5 @@ const es_direct_kernels KERNELS = {.tier = KERNELS_TIER,
                                    .multiply = NAME(multiply),
                                    .finish = NAME(finish),
                                    .gather = NAME(gather),
-                                   .pack = NAME(pack)};
+                                   .pack = NAME(pack),
+                                   .tiles = KERNELS_TILES};

@@ -39,7 +39,7 @@ ES_INLINE void group(const es_direct_product *p, int first, int halves, float *s
 static void multiply(const es_direct_product *product, float *sums, const es_direct_finish *done,
                      const float *done_sums) {
     if (done) es_finish_positions(done, done_sums, 0, ES_DIRECT_BLOCK);
-    for (int first = 0; first < ES_DIRECT_BLOCK; first += GROUP)
+    for (int first = 0; first < product->positions; first += GROUP)
         if (product->halves == 2)
             group(product, first, 2, sums);
         else
@@ -63,10 +63,8 @@ void es_avx512bf16_gather(const float *planes, size_t plane_stride, int channels
 void es_avx512bf16_pack(const float *weight, size_t stride, int outputs, int channels, int taps,
                         uint16_t *packed) {
     /* Channel c of all outputs and channel c + 1 of all become pairs, output by output. */
-    const __m512i each = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-    const __m512i pairs =
-        _mm512_or_si512(each, _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(16)), 16));
-    const __m512i rows = _mm512_mullo_epi32(each, _mm512_set1_epi32((int)stride));
+    const __m512i pairs = es_pairs();
+    const __m512i rows = _mm512_mullo_epi32(es_each(), _mm512_set1_epi32((int)stride));
     const __m512 zero = _mm512_setzero_ps();
     __mmask16 wanted = (__mmask16)((1u << outputs) - 1);
     for (int c = 0; c < ES_DIRECT_LANES; c += 2, packed += ES_DIRECT_LANES)
@@ -88,4 +86,5 @@ const es_direct_kernels es_direct_avx512bf16 = {.tier = "avx512bf16",
                                                 .multiply = multiply,
                                                 .finish = es_avx512bf16_finish,
                                                 .gather = es_avx512bf16_gather,
-                                                .pack = es_avx512bf16_pack};
+                                                .pack = es_avx512bf16_pack,
+                                                .tiles = &es_avx512bf16_tiles};

@@ -10,7 +10,9 @@
 
 #include "direct.h"
 
+#ifndef ES_INLINE
 #define ES_INLINE static inline __attribute__((always_inline))
+#endif
 
 ES_INLINE __m512i es_shift_up(__m256i h) { return _mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16); }
 
@@ -31,6 +33,16 @@ ES_INLINE void es_store_low(int8_t *low, __m512 v, __m256i high) {
     _mm_storeu_si128((__m128i *)low, _mm512_cvtsepi32_epi8(rest));
 }
 
+/* 0 .. 15, and what brings two vectors' 16-bit elements, one vector after the other, into pairs. */
+ES_INLINE __m512i es_each(void) {
+    return _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+ES_INLINE __m512i es_pairs(void) {
+    const __m512i each = es_each();
+    return _mm512_or_si512(each,
+                           _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(16)), 16));
+}
+
 /* `at`: the half of the position's line, in elements. */
 ES_INLINE __m512 es_finish_half(const es_direct_finish *f, const float *sums, int half, int p,
                                 size_t at) {
@@ -48,20 +60,40 @@ ES_INLINE __m512 es_finish_half(const es_direct_finish *f, const float *sums, in
     return v;
 }
 
+/* A position's line, rounded, and low bytes where there is room for them. */
+ES_INLINE void es_leave(uint16_t *out, int8_t *out_low, __m512 low, __m512 high) {
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+    _mm512_store_si512((void *)out, both);
+    if (!out_low) return;
+    es_store_low(out_low, low, _mm512_castsi512_si256(both));
+    es_store_low(out_low + ES_DIRECT_HALF, high, _mm512_extracti64x4_epi64(both, 1));
+}
+
 /* Positions from .. to-1 of a block. */
 ES_INLINE void es_finish_positions(const es_direct_finish *f, const float *sums, int from, int to) {
     for (int p = from; p < to; p++) {
         size_t at = (size_t)f->lines[p] * ES_DIRECT_LANES;
         __m512 low = es_finish_half(f, sums, 0, p, at);
         __m512 high = es_finish_half(f, sums, 1, p, at + ES_DIRECT_HALF);
-        __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-        _mm512_store_si512((void *)(f->out + at), both);
-        if (f->out_low) {
-            es_store_low(f->out_low + at, low, _mm512_castsi512_si256(both));
-            es_store_low(f->out_low + at + ES_DIRECT_HALF, high,
-                         _mm512_extracti64x4_epi64(both, 1));
-        }
+        es_leave(f->out + at, f->out_low ? f->out_low + at : NULL, low, high);
     }
+}
+
+/* A pixel of a row, `at` elements after its first: what is to be added to it, then it is stored. */
+ES_INLINE __m512 es_add_rest(const es_direct_row *r, __m512 v, size_t at) {
+    if (r->near)
+        v = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(r->near_scale), v),
+                          es_join(r->near + at, r->near_low ? r->near_low + at : NULL));
+    if (r->far)
+        v = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(r->far_scale), v),
+                          es_join(r->far + at, r->far_low ? r->far_low + at : NULL));
+    return v;
+}
+
+ES_INLINE void es_leave_position(const es_direct_row *r, size_t at, __m512 low, __m512 high) {
+    low = es_add_rest(r, low, at);
+    high = es_add_rest(r, high, at + ES_DIRECT_HALF);
+    es_leave(r->out + at, r->out_low ? r->out_low + at : NULL, low, high);
 }
 
 /* The kernels of the table that need no tiles. */
@@ -70,5 +102,6 @@ void es_avx512bf16_gather(const float *planes, size_t plane_stride, int channels
                           uint16_t *lines);
 void es_avx512bf16_pack(const float *weight, size_t stride, int outputs, int channels, int taps,
                         uint16_t *packed);
+extern const es_direct_tiles es_avx512bf16_tiles;
 
 #endif

@@ -10,7 +10,7 @@
 enum {
     FRAMES = 3,    /* an RRDB's input, its first and its second dense block's output */
     LOWS = 2,      /* low bytes of an RRDB's input, and of its last dense block's output */
-    BAND_ROWS = 16 /* of the tail, whose result is gathered row by row before it goes out */
+    BAND_ROWS = 14 /* of the tail, whose result is gathered row by row before it goes out */
 };
 
 /* ---- What and whether --------------------------------------------------------------------- */
@@ -50,7 +50,7 @@ static const char *refuses(const es_context *context) {
     es_direct_net net;
     if (choose(context, &why) == NULL) return why;
     if (context->trace != NULL) return "direct convolution keeps no inner values to trace";
-    if (!es_direct_net_read(&net, context->network))
+    if (!es_direct_net_read(&net, context->network, false))
         return "direct convolution wants an RRDBNet of plain dense blocks";
     return NULL;
 }
@@ -72,13 +72,13 @@ typedef struct layout {
     size_t low;           /* 0 where the format has no low bytes */
     size_t pack;
     size_t hands;                 /* of all members */
-    size_t rings, planes, floats; /* of each member: see member_memory */
+    size_t rings, planes, floats; /* of each member; planes: where the tail's follow its rings */
 } layout;
 
 /* Columns that the picture must be cut into, where the pipeline's rings are to stay in the cache. */
-static int least_columns(int width, int group) {
-    int halo = es_direct_halo(group), most = es_direct_max_width(group);
-    return width <= most ? 1 : (width + most - 2 * halo - 1) / (most - 2 * halo);
+static int least_columns(const es_direct_net *net, int width, int group) {
+    int aside = es_direct_aside(net, group), most = es_direct_max_width(net, group);
+    return width <= most ? 1 : (width + most - 2 * aside - 1) / (most - 2 * aside);
 }
 
 /*
@@ -86,14 +86,15 @@ static int least_columns(int width, int group) {
  * other: few columns have little overlap, but where members are many, their stretches get low, and
  * then what each computes of its neighbours' rows weighs more.
  */
-static int choose_columns(int height, int width, int members, int group) {
-    int halo = es_direct_halo(group), best = 0;
-    int least = least_columns(width, group), most = members < width / 16 ? members : width / 16;
+static int choose_columns(const es_direct_net *net, int height, int width, int members, int group) {
+    int halo = es_direct_halo(group), aside = es_direct_aside(net, group), best = 0;
+    int least = least_columns(net, width, group),
+        most = members < width / 16 ? members : width / 16;
     int64_t best_cost = INT64_MAX;
     for (int cols = least; cols <= most || cols == least; cols++) {
         int64_t high = ((int64_t)cols * height + members - 1) / members;
         if (high % height != 0) high += halo / 2;
-        int64_t wide = (width + cols - 1) / cols + (cols > 1 ? 2 * halo : 0);
+        int64_t wide = (width + cols - 1) / cols + (cols > 1 ? 2 * aside : 0);
         int64_t cost = high * wide;
         if (cost >= best_cost) continue;
         best_cost = cost;
@@ -128,27 +129,32 @@ static bool lay_out(layout *l, const es_direct_net *net, es_direct_format format
     l->pack = larger(net->pack[ES_DIRECT_DENSE], net->pack[ES_DIRECT_TAIL]) * sizeof(uint16_t);
     if (keep) l->pack = whole_pack(net) * sizeof(uint16_t);
     l->hands = (size_t)members * sizeof(es_deal_hand);
-    l->rings = 0;
-    for (int group = 0; group < 3; group++) {
-        l->columns[group] = group == ES_DIRECT_TAIL ? least_columns(width, group)
-                                                    : choose_columns(height, width, members, group);
-        l->rings =
-            larger(l->rings, es_direct_ring_bytes(net, group, height, width, l->columns[group]));
-    }
     l->band_rows = (height + members - 1) / members;
     if (l->band_rows > BAND_ROWS) l->band_rows = BAND_ROWS;
-    size_t scale = (size_t)enlargement(net);
-    l->planes = (size_t)net->last.conv->channels * scale * scale * (size_t)width *
-                (size_t)l->band_rows * sizeof(float);
+    l->rings = 0;
+    for (int group = 0; group < 3; group++) {
+        const int columns = group == ES_DIRECT_TAIL
+                                ? least_columns(net, width, group)
+                                : choose_columns(net, height, width, members, group);
+        size_t bytes = net->tiled && group == ES_DIRECT_DENSE
+                           ? es_direct_dense_bytes(net, height, width, columns)
+                           : es_direct_ring_bytes(net, group, height, width, columns);
+        if (group == ES_DIRECT_TAIL) {
+            const size_t scale = (size_t)enlargement(net);
+            l->planes = es_aligned(bytes);
+            bytes = l->planes + (size_t)net->last.conv->channels * scale * scale * (size_t)width *
+                                    (size_t)l->band_rows * sizeof(float);
+        }
+        l->columns[group] = columns;
+        l->rings = larger(l->rings, bytes);
+    }
     l->floats =
         larger(es_direct_pack_scratch(net), 2 * (size_t)net->input_channels * (size_t)width) *
         sizeof(float);
     return true;
 }
 
-static size_t member_bytes(const layout *l) {
-    return es_aligned(l->rings) + es_aligned(l->planes) + es_aligned(l->floats);
-}
+static size_t member_bytes(const layout *l) { return es_aligned(l->rings) + es_aligned(l->floats); }
 
 /* ---- The run ------------------------------------------------------------------------------ */
 
@@ -189,11 +195,11 @@ static uint16_t *rings_of(const run *r, int member) {
 }
 
 static float *planes_of(const run *r, int member) {
-    return (float *)(void *)((uint8_t *)rings_of(r, member) + es_aligned(r->layout.rings));
+    return (float *)(void *)((uint8_t *)rings_of(r, member) + r->layout.planes);
 }
 
 static float *floats_of(const run *r, int member) {
-    return (float *)(void *)((uint8_t *)planes_of(r, member) + es_aligned(r->layout.planes));
+    return (float *)(void *)((uint8_t *)rings_of(r, member) + es_aligned(r->layout.rings));
 }
 
 /* Tells progress, from the caller's thread only; true where the run is to stop. */
@@ -249,7 +255,10 @@ static void run_unit(run *r, int member, int first) {
     unit.y0 = first - t.above;
     unit.y1 = claim_rows(&t, unit.y0); /* claims none yet */
     if (unit.y1 > r->height) unit.y1 = r->height;
-    if (unit.y1 > unit.y0)
+    if (unit.y1 <= unit.y0) return;
+    if (r->net.tiled && group == ES_DIRECT_DENSE)
+        es_direct_dense_run(&r->work, unit, rings_of(r, member), &claim);
+    else
         es_direct_unit_run(&r->work, unit, member, rings_of(r, member), &claim, NULL);
 }
 
@@ -346,6 +355,7 @@ static bool get_weights(run *r) {
     r->own = (kept){.allocator = *allocator_of(r), .bytes = r->layout.pack};
     r->own.pack = es_alloc(allocator_of(r), r->own.bytes);
     if (r->own.pack == NULL) return false;
+    es_large_pages(r->own.pack, r->own.bytes);
     if (!context->keep_weights) return true;
     kept *k = es_alloc(allocator_of(r), sizeof *k);
     if (k == NULL) return false;
@@ -372,6 +382,7 @@ static bool get_memory(run *r) {
     r->members = es_alloc(allocator_of(r), members * member_bytes(&r->layout));
     r->hands = es_alloc(allocator_of(r), r->layout.hands);
     if (r->members == NULL || r->hands == NULL) return false;
+    es_large_pages(r->members, members * member_bytes(&r->layout));
     es_deal_init(&r->deal, r->hands, r->context->members);
     return get_weights(r);
 }
@@ -392,7 +403,7 @@ static esrgan_status prepare(run *r, es_context *context, int height, int width,
     r->error = error;
     r->kernels = choose(context, &why);
     if (r->kernels == NULL) return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s", why);
-    if (!es_direct_net_read(&r->net, context->network))
+    if (!es_direct_net_read(&r->net, context->network, r->kernels->tiles != NULL))
         return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s", refuses(context));
     r->height = height / r->net.unshuffle;
     r->width = width / r->net.unshuffle;

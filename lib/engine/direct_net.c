@@ -146,8 +146,8 @@ int es_direct_group(const es_direct_net *net, int group,
     return count;
 }
 
-bool es_direct_net_read(es_direct_net *net, const es_network *network) {
-    *net = (es_direct_net){.unshuffle = network->unshuffle};
+bool es_direct_net_read(es_direct_net *net, const es_network *network, bool tiled) {
+    *net = (es_direct_net){.unshuffle = network->unshuffle, .tiled = tiled};
     cursor c = {.network = network, .good = network->up_stages <= 3 && network->blocks > 0};
     take(&c, ES_OP_INPUT);
     if (network->unshuffle > 1) take(&c, ES_OP_UNSHUFFLE);
@@ -171,12 +171,15 @@ void es_direct_net_block(es_direct_net *net, const es_network *network, int inde
     int first = net->body_op - net->dense_blocks / 3 * 31;
     cursor c = {.network = network, .at = first + index / 3 * 31 + index % 3 * 10, .good = true};
     take_dense(&c, net->dense);
+    for (int k = 0; k < 5; k++) net->dense[k].tiled = net->tiled;
     place(net, ES_DIRECT_DENSE);
 }
 
 /* ---- Weights ------------------------------------------------------------------------------ */
 
 size_t es_direct_layer_weights(const es_direct_layer *layer) {
+    if (layer->tiled)
+        return (size_t)(3 * ES_DIRECT_POINTS * layer->planes * layer->chunks) * ES_DIRECT_PANEL;
     int taps = 0;
     for (int phase = 0; phase < layer->factor; phase++)
         taps += es_direct_phase(layer->factor, phase).count;
@@ -212,10 +215,22 @@ static void pack_slices(const es_direct_layer *layer, const es_direct_kernels *k
         for (int c = 0; c < layer->slice[s]; c += ES_DIRECT_LANES) {
             int left = layer->slice[s] - c;
             int channels = left < ES_DIRECT_LANES ? left : ES_DIRECT_LANES;
-            kernels->pack(weight, stride, outputs, channels, taps, pack);
+            if (layer->tiled)
+                kernels->tiles->pack(weight, stride, outputs, channels, pack,
+                                     (size_t)layer->chunks * 3 * ES_DIRECT_PANEL);
+            else
+                kernels->pack(weight, stride, outputs, channels, taps, pack);
             weight += channels * taps;
-            pack += taps * ES_DIRECT_PANEL;
+            pack += (layer->tiled ? 3 : taps) * ES_DIRECT_PANEL;
         }
+}
+
+/* Floats of a tensor from number `first` on, where they lie in the file as they are wanted. */
+static const float *in_place(const es_tensor *t, size_t first) {
+    static const bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+    const uint8_t *at = t->data + first * sizeof(float);
+    bool plain = little && t->dtype == ES_F32 && es_tensor_is_contiguous(t);
+    return plain && (uintptr_t)at % sizeof(float) == 0 ? (const float *)(const void *)at : NULL;
 }
 
 /* Output channels first .. first+15: all phases' weights, and biases. */
@@ -227,9 +242,11 @@ static void pack_half(const es_direct_layer *layer, const es_direct_kernels *ker
     if (outputs < 0) outputs = 0;
     size_t each = 9 * (size_t)in;
     float *folded = scratch + ES_DIRECT_HALF * each, bias[ES_DIRECT_HALF] = {0};
-    if (outputs > 0)
+    const float *weight = in_place(conv->weight, (size_t)first * each);
+    if (outputs > 0 && !weight)
         es_tensor_read_f32_range(conv->weight, (int64_t)first * in * 9, (int64_t)outputs * in * 9,
                                  scratch);
+    if (!weight) weight = scratch;
     if (outputs > 0 && conv->bias) es_tensor_read_f32_range(conv->bias, first, outputs, bias);
     memcpy(pack + layer->biases + (size_t)first * 2, bias, sizeof bias);
     uint16_t *to =
@@ -240,10 +257,11 @@ static void pack_half(const es_direct_layer *layer, const es_direct_kernels *ker
                 es_direct_phase(layer->factor, py).count * es_direct_phase(layer->factor, px).count;
             if (layer->factor > 1)
                 for (int o = 0; o < outputs; o++)
-                    fold(scratch + (size_t)o * each, in, layer->factor, py, px,
+                    fold(weight + (size_t)o * each, in, layer->factor, py, px,
                          folded + o * in * taps);
-            size_t plane = (size_t)(layer->chunks * taps) * ES_DIRECT_PANEL;
-            pack_slices(layer, kernels, layer->factor > 1 ? folded : scratch, outputs, taps,
+            int each_plane = layer->tiled ? 3 * ES_DIRECT_POINTS : taps;
+            size_t plane = (size_t)(layer->chunks * each_plane) * ES_DIRECT_PANEL;
+            pack_slices(layer, kernels, layer->factor > 1 ? folded : weight, outputs, taps,
                         to + (size_t)(first / ES_DIRECT_LANES) * plane);
             to += (size_t)layer->planes * plane;
         }

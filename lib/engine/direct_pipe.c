@@ -66,7 +66,14 @@ int es_direct_halo(int group) {
     return group == ES_DIRECT_FIRST ? 1 : group == ES_DIRECT_DENSE ? 5 : 3;
 }
 
-int es_direct_max_width(int group) { return group == ES_DIRECT_TAIL ? 100 : 330; }
+int es_direct_aside(const es_direct_net *net, int group) {
+    return net->tiled && group == ES_DIRECT_DENSE ? ES_DIRECT_DENSE_ASIDE : es_direct_halo(group);
+}
+
+int es_direct_max_width(const es_direct_net *net, int group) {
+    if (group == ES_DIRECT_TAIL) return 100;
+    return net->tiled && group == ES_DIRECT_DENSE ? 290 : 330;
+}
 
 /* Planes of one of the pipeline's rings. */
 static int ring_planes(const es_direct_net *net, int group, int index) {
@@ -306,6 +313,7 @@ static es_direct_product product_of(const stage *s, const es_direct_work *work, 
                                .kh = es_direct_phase(layer->factor, phase / layer->factor).count,
                                .kw = es_direct_phase(layer->factor, phase % layer->factor).count,
                                .halves = one_half ? 1 : 2,
+                               .positions = ES_DIRECT_BLOCK,
                                .weights = weights};
 }
 

@@ -1,6 +1,8 @@
 /*
- * The direct engine: RRDBNet by direct convolution in half precision, for CPUs whose instructions
- * make that faster than Winograd, or where it is asked for (kernels/direct.h).  Private to direct*.c.
+ * The direct engine: RRDBNet in half precision by products of half-precision operands, for CPUs whose
+ * instructions make that faster than Winograd in FP32, or where it is asked for (kernels/direct.h).
+ * Convolutions are direct, but for dense blocks in BF16, which go by tiles along rows
+ * (direct_dense.c).  Private to direct*.c.
  *
  * The picture is cut into columns, and their rows are dealt out (deal.h): a unit is a stretch of
  * rows of a column.  In a unit, convolutions that follow one another run as a pipeline over rings of
@@ -41,6 +43,7 @@ typedef struct es_direct_layer {
     int slices;                      /* inputs, each padded to whole planes */
     int slice[ES_DIRECT_MAX_SLICES]; /* channels */
     int chunks, planes;              /* planes in and out */
+    bool tiled;                      /* by tiles (direct_dense.c) */
     size_t weights, biases;          /* where they lie in the group's pack, in elements */
 } es_direct_layer;
 
@@ -53,12 +56,14 @@ typedef struct es_direct_net {
     float far_scale; /* of an RRDB's own residual */
     size_t pack[3];  /* elements of a group: first, dense, tail */
     int body_op;     /* index of conv_body's operation */
+    bool tiled;      /* dense blocks are */
 } es_direct_net;
 
 enum { ES_DIRECT_FIRST, ES_DIRECT_DENSE, ES_DIRECT_TAIL };
 
-/* False where the network is not made as this engine expects. */
-bool es_direct_net_read(es_direct_net *net, const es_network *network);
+/* False where the network is not made as this engine expects.  `tiled`: dense blocks are to be run
+ * by tiles. */
+bool es_direct_net_read(es_direct_net *net, const es_network *network, bool tiled);
 /* Sets net->dense to dense block `index` of the network, counted through. */
 void es_direct_net_block(es_direct_net *net, const es_network *network, int index);
 
@@ -85,10 +90,12 @@ typedef struct es_direct_unit {
     int x0, x1, y0, y1;
 } es_direct_unit;
 
-/* One of the columns that a picture is cut into. */
+/* One of the columns that a picture is cut into; they begin where tiles do. */
 static inline es_direct_unit es_direct_column(int columns, int width, int col) {
-    return (es_direct_unit){.x0 = (int)((int64_t)width * col / columns),
-                            .x1 = (int)((int64_t)width * (col + 1) / columns)};
+    const int64_t tiles = width / ES_DIRECT_TILE;
+    return (es_direct_unit){
+        .x0 = (int)(tiles * col / columns) * ES_DIRECT_TILE,
+        .x1 = col + 1 == columns ? width : (int)(tiles * (col + 1) / columns) * ES_DIRECT_TILE};
 }
 
 /* Who may change where a unit ends while it is run. */
@@ -123,13 +130,20 @@ typedef struct es_direct_work {
 size_t es_direct_ring_bytes(const es_direct_net *net, int group, int height, int width,
                             int columns);
 /* The most columns of a unit, its surroundings included. */
-int es_direct_max_width(int group);
-/* Columns that a unit needs of its neighbours, each side. */
+int es_direct_max_width(const es_direct_net *net, int group);
+/* Rows that a unit needs of its neighbours, each way, and columns. */
 int es_direct_halo(int group);
+int es_direct_aside(const es_direct_net *net, int group);
 
 /* Runs one unit.  `rings` holds es_direct_ring_bytes.  `claim` is asked before each of the unit's
  * rows is computed for the last time; NULL: they are claimed already.  `planes` is the tail's. */
 void es_direct_unit_run(const es_direct_work *work, es_direct_unit unit, int member, void *rings,
                         const es_direct_claim *claim, const es_direct_planes *planes);
+
+/* The same for dense blocks by tiles, and the columns that a unit needs of its neighbours. */
+enum { ES_DIRECT_DENSE_ASIDE = 4 * ES_DIRECT_TILE };
+size_t es_direct_dense_bytes(const es_direct_net *net, int height, int width, int columns);
+void es_direct_dense_run(const es_direct_work *work, es_direct_unit unit, void *memory,
+                         const es_direct_claim *claim);
 
 #endif
