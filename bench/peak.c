@@ -3,10 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
+#include "base/memory.h"
 #include "bench.h"
 #if defined(__x86_64__)
 #include "direct.h"
@@ -117,9 +115,7 @@ double peak_fma(bool narrow, int threads) {
 void *large_pages(size_t bytes) {
     const size_t page = (size_t)1 << 21, whole = (bytes + page - 1) / page * page;
     void *p = aligned_alloc(page, whole);
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (p) madvise(p, whole, MADV_HUGEPAGE);
-#endif
+    if (p) es_large_pages(p, whole);
     return p;
 }
 

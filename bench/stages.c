@@ -88,16 +88,19 @@ static double transform_time(const es_native_kernels *k, es_native_shape s, bool
 }
 
 /*
- * One convolution's products in BF16, a row of a picture 384 wide, four times over: by 3x3 taps, each
- * block finished in the shadow of the next, or (`points`: more than one) by points of tiles, whose
- * weights are used for all blocks in turn.  Both as in the engine.  The median of several shares.
+ * One convolution's products in BF16, four times over, as in the engine: a row of a picture 192 wide by
+ * 3x3 taps, each block finished in the shadow of the next; or (`points`: more than one) six rows of a
+ * picture 128 wide by points of tiles, whose weights are used for all blocks in turn.  The median of
+ * several shares.
  */
 static double direct_share(const es_direct_kernels *k, int in, int out, int points,
                            peak_kind kind) {
-    enum { WIDTH = 384, BLOCKS = WIDTH / ES_DIRECT_BLOCK, ROUNDS = 9 };
+    enum { WIDTH = 192, ACROSS = 32, BLOCKS = WIDTH / ES_DIRECT_BLOCK, ROUNDS = 9 };
     const int chunks = in / ES_DIRECT_LANES, planes = out / ES_DIRECT_LANES,
               kw = points > 1 ? 1 : 3;
-    const size_t point = (size_t)(WIDTH + 2) * ES_DIRECT_LANES * 3, plane = point * (size_t)points;
+    const size_t row = (size_t)(points > 1 ? ACROSS : WIDTH + 2) * ES_DIRECT_LANES;
+    const size_t point = points > 1 ? (size_t)WIDTH * ES_DIRECT_LANES + 2 * row : 3 * row;
+    const size_t plane = point * (size_t)points;
     const size_t weights = (size_t)(3 * kw * chunks) * ES_DIRECT_PANEL;
     uint16_t *x = (uint16_t *)floats(plane * (size_t)chunks / 2),
              *w = (uint16_t *)floats(weights * (size_t)(points * planes) / 2),
@@ -126,7 +129,7 @@ static double direct_share(const es_direct_kernels *k, int in, int out, int poin
                                          .halves = 2,
                                          .positions = ES_DIRECT_BLOCK,
                                          .weights = w + weights * (size_t)p};
-            for (size_t r = 0; r < 3; r++) product.rows[r] = from + r * point / 3;
+            for (size_t r = 0; r < 3; r++) product.rows[r] = from + r * row;
             const es_direct_finish done = {.bias = bias,
                                            .slope = 0.2f,
                                            .out = y,
