@@ -292,57 +292,81 @@ typedef struct way {
     float slope;
 } way;
 
+/* What is finished, what is added to it and where it goes: `out` and its low bytes as a tier leaves
+ * them, `want` as the oracle does. */
+typedef struct exits {
+    guarded sums, bias, out, low, beside, beside_low;
+    uint16_t *want;
+    int8_t *want_low;
+} exits;
+
+/* So many sums; elements of out, and of what is added. */
+static exits make_exits(size_t sums, size_t size, size_t near_size, bool odd) {
+    exits e = {.sums = guard(sums * sizeof(float), odd),
+               .bias = guard(ES_DIRECT_LANES * sizeof(float), false),
+               .out = guard(size * 2, !odd),
+               .low = guard(size, odd),
+               .beside = guard(near_size * 2, odd),
+               .beside_low = guard(size, !odd),
+               .want = malloc(size * 2),
+               .want_low = malloc(size)};
+    assert_true(e.want && e.want_low);
+    float *sum = e.sums.data, *bias = e.bias.data;
+    for (size_t i = 0; i < sums; i++) sum[i] = 3 * uniform();
+    for (size_t i = 0; i < sums; i += 77) sum[next() % sums] = value_of(special());
+    for (int i = 0; i < ES_DIRECT_LANES; i++) bias[i] = uniform();
+    fill(e.out.data, size);
+    fill(e.beside.data, near_size);
+    fill_bytes(e.low.data, size);
+    fill_bytes(e.beside_low.data, size);
+    memcpy(e.want, e.out.data, size * 2);
+    memcpy(e.want_low, e.low.data, size);
+    return e;
+}
+
+/* Compares the first `count` elements, and gives all back. */
+static void compare_exits(const es_direct_kernels *k, const char *what, exits *e, size_t count) {
+    const int8_t *low = e->low.data;
+    same_bits(k, what, e->out.data, e->want, count);
+    for (size_t i = 0; i < count; i++)
+        if (!isnan(value_of(e->want[i])) && low[i] != e->want_low[i])
+            fail_msg("%s, %s: low byte %zu is %d, expected %d", k->tier, what, i, low[i],
+                     e->want_low[i]);
+    free(e->want);
+    free(e->want_low);
+    guarded *all[] = {&e->sums, &e->bias, &e->out, &e->low, &e->beside, &e->beside_low};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) unguard(all[i]);
+}
+
 /* Alone (`product` NULL) or in the shadow of a product. */
 static void check_finish(const es_direct_kernels *k, const es_direct_product *product, way w) {
     enum { LINES = 61 }; /* and one that stands for nowhere */
-    size_t size = (LINES + 1) * ES_DIRECT_LANES, near_size = ES_DIRECT_BLOCK * ES_DIRECT_LANES;
-    guarded sums = guard(SUMS * sizeof(float), false), out = guard(size * 2, true);
-    guarded low = guard(size, false), beside = guard(near_size * 2, false);
-    guarded beside_low = guard(size, true), bias = guard(ES_DIRECT_LANES * sizeof(float), false);
+    exits e =
+        make_exits(SUMS, (LINES + 1) * ES_DIRECT_LANES, ES_DIRECT_BLOCK * ES_DIRECT_LANES, false);
     guarded lines = guard(ES_DIRECT_BLOCK * sizeof(int32_t), false);
     static _Alignas(64) float other[SUMS];
-    for (int i = 0; i < SUMS; i++) ((float *)sums.data)[i] = 3 * uniform();
-    for (int i = 0; i < 40; i++) ((float *)sums.data)[next() % SUMS] = value_of(special());
-    for (int i = 0; i < ES_DIRECT_LANES; i++) ((float *)bias.data)[i] = uniform();
-    fill(out.data, size);
-    fill(beside.data, near_size);
-    fill_bytes(low.data, size);
-    fill_bytes(beside_low.data, size);
     shuffle_lines(lines.data, LINES);
-    uint16_t *want = malloc(size * 2);
-    int8_t *want_low = malloc(size);
-    assert_true(want && want_low);
-    memcpy(want, out.data, size * 2);
-    memcpy(want_low, low.data, size);
-    es_direct_finish f = {.bias = bias.data,
+    es_direct_finish f = {.bias = e.bias.data,
                           .slope = w.slope,
-                          .near = w.near ? beside.data : NULL,
-                          .near_low = w.near && w.low ? beside_low.data : NULL,
+                          .near = w.near ? e.beside.data : NULL,
+                          .near_low = w.near && w.low ? e.beside_low.data : NULL,
                           .near_scale = 0.2f,
-                          .far = w.far ? want : NULL,
-                          .far_low = w.far && w.low ? want_low : NULL,
+                          .far = w.far ? e.want : NULL,
+                          .far_low = w.far && w.low ? e.want_low : NULL,
                           .far_scale = 0.7f,
-                          .out = want,
-                          .out_low = w.low ? want_low : NULL,
+                          .out = e.want,
+                          .out_low = w.low ? e.want_low : NULL,
                           .lines = lines.data};
-    oracle()->finish(&f, sums.data);
-    f.out = out.data;
-    if (w.low) f.out_low = low.data;
-    if (w.far) f.far = out.data;
-    if (w.far && w.low) f.far_low = low.data;
+    oracle()->finish(&f, e.sums.data);
+    f.out = e.out.data;
+    if (w.low) f.out_low = e.low.data;
+    if (w.far) f.far = f.out, f.far_low = f.out_low;
     if (product)
-        k->multiply(product, other, &f, sums.data);
+        k->multiply(product, other, &f, e.sums.data);
     else
-        k->finish(&f, sums.data);
-    same_bits(k, "finish", out.data, want, LINES * ES_DIRECT_LANES);
-    for (size_t i = 0; i < LINES * ES_DIRECT_LANES; i++)
-        if (!isnan(value_of(want[i])) && ((int8_t *)low.data)[i] != want_low[i])
-            fail_msg("%s: low byte %zu is %d, expected %d", k->tier, i, ((int8_t *)low.data)[i],
-                     want_low[i]);
-    free(want);
-    free(want_low);
-    guarded *all[] = {&sums, &out, &low, &beside, &beside_low, &bias, &lines};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) unguard(all[i]);
+        k->finish(&f, e.sums.data);
+    compare_exits(k, "finish", &e, LINES * ES_DIRECT_LANES);
+    unguard(&lines);
 }
 
 static float join(uint16_t high, int8_t low) {
@@ -507,49 +531,25 @@ static void expanding(void **state) {
 static void check_row(int t, int first, int pixels, way w) {
     enum { POINT = SUMS + 32 }; /* from a point's sums to the next's */
     const size_t size = (size_t)pixels * ES_DIRECT_LANES;
-    guarded sums = guard(POINT * ES_DIRECT_POINTS * sizeof(float), first % 2);
-    guarded bias = guard(ES_DIRECT_LANES * sizeof(float), false);
-    guarded out = guard(size * 2, false), low = guard(size, false);
-    guarded beside = guard(size * 2, first % 2), beside_low = guard(size, first % 2);
-    float *sum = sums.data;
-    for (int i = 0; i < POINT * ES_DIRECT_POINTS; i++) sum[i] = 3 * uniform();
-    for (int i = 0; i < 20; i++) sum[next() % (POINT * ES_DIRECT_POINTS)] = value_of(special());
-    for (int i = 0; i < ES_DIRECT_LANES; i++) ((float *)bias.data)[i] = uniform();
-    fill(out.data, size);
-    fill(beside.data, size);
-    fill_bytes(low.data, size);
-    fill_bytes(beside_low.data, size);
-    uint16_t *want = malloc(size * 2);
-    int8_t *want_low = malloc(size);
-    assert_true(want && want_low);
-    memcpy(want, out.data, size * 2);
-    memcpy(want_low, low.data, size);
-    es_direct_row r = {.bias = bias.data,
+    exits e = make_exits(POINT * ES_DIRECT_POINTS, size, size, first % 2);
+    const float *sums = (const float *)e.sums.data + first * ES_DIRECT_HALF;
+    es_direct_row r = {.bias = e.bias.data,
                        .slope = w.slope,
-                       .near = w.near ? beside.data : NULL,
-                       .near_low = w.near && w.low ? beside_low.data : NULL,
+                       .near = w.near ? e.beside.data : NULL,
+                       .near_low = w.near && w.low ? e.beside_low.data : NULL,
                        .near_scale = 0.2f,
-                       .far = w.far ? want : NULL,
-                       .far_low = w.far && w.low ? want_low : NULL,
+                       .far = w.far ? e.want : NULL,
+                       .far_low = w.far && w.low ? e.want_low : NULL,
                        .far_scale = 0.7f,
-                       .out = want,
-                       .out_low = w.low ? want_low : NULL,
+                       .out = e.want,
+                       .out_low = w.low ? e.want_low : NULL,
                        .pixels = pixels};
-    oracle()->tiles->finish(&r, sum + first * ES_DIRECT_HALF, POINT);
-    r.out = out.data;
-    if (w.low) r.out_low = low.data;
-    if (w.far) r.far = out.data;
-    if (w.far && w.low) r.far_low = low.data;
-    tiers[t]->tiles->finish(&r, sum + first * ES_DIRECT_HALF, POINT);
-    same_bits(tiers[t], "finish of tiles", out.data, want, size);
-    for (size_t i = 0; i < size; i++)
-        if (!isnan(value_of(want[i])) && ((int8_t *)low.data)[i] != want_low[i])
-            fail_msg("%s: low byte %zu of tiles is %d, expected %d", tiers[t]->tier, i,
-                     ((int8_t *)low.data)[i], want_low[i]);
-    free(want);
-    free(want_low);
-    guarded *all[] = {&sums, &bias, &out, &low, &beside, &beside_low};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) unguard(all[i]);
+    oracle()->tiles->finish(&r, sums, POINT);
+    r.out = e.out.data;
+    if (w.low) r.out_low = e.low.data;
+    if (w.far) r.far = r.out, r.far_low = r.out_low;
+    tiers[t]->tiles->finish(&r, sums, POINT);
+    compare_exits(tiers[t], "finish of tiles", &e, size);
 }
 
 static void finishing_tiles(void **state) {
