@@ -46,7 +46,8 @@ typedef struct es_direct_product {
     size_t plane;            /* elements from a plane to the next */
     int chunks, kh, kw;      /* input planes; taps, 1..3 each way */
     int halves;              /* 2, or 1 where only the first 16 output channels matter */
-    int positions;           /* wanted, 1..BLOCK; sums of those after them may be anything */
+    int positions;           /* wanted, 1..BLOCK; of the others lines may be read and
+                              * sums be anything */
     const uint16_t *weights; /* as packed */
 } es_direct_product;
 

@@ -60,6 +60,11 @@ ES_INLINE eight activated(eight v, float slope) {
     return (eight){larger(v.low, less.low), larger(v.high, less.high)};
 }
 
+/* scale * v, and what lies at `high`, with low bytes where there are any. */
+ES_INLINE eight added(eight v, float scale, const uint16_t *high, const int8_t *low) {
+    return sum_of(times(scale, v), join(high, low));
+}
+
 /* Channels o .. o + 7 of position p. */
 ES_INLINE void finish_eight(const es_direct_finish *f, const float *sums, int p, int o) {
     const size_t at = (size_t)f->lines[p] * ES_DIRECT_LANES + (size_t)o;
@@ -67,10 +72,9 @@ ES_INLINE void finish_eight(const es_direct_finish *f, const float *sums, int p,
         sums + (o / ES_DIRECT_HALF * ES_DIRECT_BLOCK + p) * ES_DIRECT_HALF + o % ES_DIRECT_HALF;
     eight v = activated(sum_of(load_eight(from), load_eight(f->bias + o)), f->slope);
     if (f->near)
-        v = sum_of(times(f->near_scale, v),
-                   join(f->near + p * ES_DIRECT_LANES + o, f->near_low ? f->near_low + at : NULL));
-    if (f->far)
-        v = sum_of(times(f->far_scale, v), join(f->far + at, f->far_low ? f->far_low + at : NULL));
+        v = added(v, f->near_scale, f->near + p * ES_DIRECT_LANES + o,
+                  f->near_low ? f->near_low + at : NULL);
+    if (f->far) v = added(v, f->far_scale, f->far + at, f->far_low ? f->far_low + at : NULL);
     leave(v, f->out + at, f->out_low ? f->out_low + at : NULL);
 }
 

@@ -158,11 +158,8 @@ ES_INLINE void finish_tile(const es_direct_row *r, const float *sums, size_t poi
         const size_t at = (size_t)((x + i) * ES_DIRECT_LANES + o);
         eight v = activated((eight){out[0][i], out[1][i]}, r->slope);
         if (r->near)
-            v = sum_of(times(r->near_scale, v),
-                       join(r->near + at, r->near_low ? r->near_low + at : NULL));
-        if (r->far)
-            v = sum_of(times(r->far_scale, v),
-                       join(r->far + at, r->far_low ? r->far_low + at : NULL));
+            v = added(v, r->near_scale, r->near + at, r->near_low ? r->near_low + at : NULL);
+        if (r->far) v = added(v, r->far_scale, r->far + at, r->far_low ? r->far_low + at : NULL);
         leave(v, r->out + at, r->out_low ? r->out_low + at : NULL);
     }
 }

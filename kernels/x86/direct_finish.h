@@ -43,6 +43,11 @@ ES_INLINE __m512i es_pairs(void) {
                            _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(16)), 16));
 }
 
+/* scale * v, and what lies at `high`, with the low bytes at `low` where there are any. */
+ES_INLINE __m512 es_add(__m512 v, float scale, const uint16_t *high, const int8_t *low) {
+    return _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(scale), v), es_join(high, low));
+}
+
 /* `at`: the half of the position's line, in elements. */
 ES_INLINE __m512 es_finish_half(const es_direct_finish *f, const float *sums, int half, int p,
                                 size_t at) {
@@ -51,12 +56,9 @@ ES_INLINE __m512 es_finish_half(const es_direct_finish *f, const float *sums, in
                              _mm512_loadu_ps(f->bias + o));
     v = _mm512_max_ps(v, _mm512_mul_ps(_mm512_set1_ps(f->slope), v));
     if (f->near)
-        v = _mm512_add_ps(
-            _mm512_mul_ps(_mm512_set1_ps(f->near_scale), v),
-            es_join(f->near + p * ES_DIRECT_LANES + o, f->near_low ? f->near_low + at : NULL));
-    if (f->far)
-        v = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(f->far_scale), v),
-                          es_join(f->far + at, f->far_low ? f->far_low + at : NULL));
+        v = es_add(v, f->near_scale, f->near + p * ES_DIRECT_LANES + o,
+                   f->near_low ? f->near_low + at : NULL);
+    if (f->far) v = es_add(v, f->far_scale, f->far + at, f->far_low ? f->far_low + at : NULL);
     return v;
 }
 
@@ -81,12 +83,8 @@ ES_INLINE void es_finish_positions(const es_direct_finish *f, const float *sums,
 
 /* A pixel of a row, `at` elements after its first: what is to be added to it, then it is stored. */
 ES_INLINE __m512 es_add_rest(const es_direct_row *r, __m512 v, size_t at) {
-    if (r->near)
-        v = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(r->near_scale), v),
-                          es_join(r->near + at, r->near_low ? r->near_low + at : NULL));
-    if (r->far)
-        v = _mm512_add_ps(_mm512_mul_ps(_mm512_set1_ps(r->far_scale), v),
-                          es_join(r->far + at, r->far_low ? r->far_low + at : NULL));
+    if (r->near) v = es_add(v, r->near_scale, r->near + at, r->near_low ? r->near_low + at : NULL);
+    if (r->far) v = es_add(v, r->far_scale, r->far + at, r->far_low ? r->far_low + at : NULL);
     return v;
 }
 

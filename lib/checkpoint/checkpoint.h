@@ -55,6 +55,10 @@ esrgan_status es_checkpoint_verify(const es_checkpoint *checkpoint, esrgan_error
 /* Whether its elements lie behind one another in C order. */
 bool es_tensor_is_contiguous(const es_tensor *tensor);
 
+/* Floats of a tensor from number `first` on, in C order, where they lie in the file as this machine has
+ * them: at any address; NULL where they have to be copied. */
+const void *es_tensor_f32_in_place(const es_tensor *tensor, int64_t first);
+
 /* Copies a tensor, in C order, converted exactly to float (from F64: rounded) or to double. */
 void es_tensor_read_f32(const es_tensor *tensor, float *out);
 void es_tensor_read_f64(const es_tensor *tensor, double *out);

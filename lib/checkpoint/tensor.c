@@ -20,6 +20,12 @@ bool es_tensor_is_contiguous(const es_tensor *tensor) {
     return dims == 0;
 }
 
+const void *es_tensor_f32_in_place(const es_tensor *tensor, int64_t first) {
+    static const bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+    bool plain = little && tensor->dtype == ES_F32 && es_tensor_is_contiguous(tensor);
+    return plain ? tensor->data + (size_t)first * sizeof(float) : NULL;
+}
+
 static void visit(const es_tensor *t, int64_t first, int64_t count, run_fn run, void *out) {
     if (count <= 0 || t->numel == 0) return;
     int dims;

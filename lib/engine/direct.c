@@ -136,7 +136,7 @@ static bool lay_out(layout *l, const es_direct_net *net, es_direct_format format
         const int columns = group == ES_DIRECT_TAIL
                                 ? least_columns(net, width, group)
                                 : choose_columns(net, height, width, members, group);
-        size_t bytes = net->tiled && group == ES_DIRECT_DENSE
+        size_t bytes = es_direct_by_tiles(net, group)
                            ? es_direct_dense_bytes(net, height, width, columns)
                            : es_direct_ring_bytes(net, group, height, width, columns);
         if (group == ES_DIRECT_TAIL) {
@@ -256,7 +256,7 @@ static void run_unit(run *r, int member, int first) {
     unit.y1 = claim_rows(&t, unit.y0); /* claims none yet */
     if (unit.y1 > r->height) unit.y1 = r->height;
     if (unit.y1 <= unit.y0) return;
-    if (r->net.tiled && group == ES_DIRECT_DENSE)
+    if (es_direct_by_tiles(&r->net, group))
         es_direct_dense_run(&r->work, unit, rings_of(r, member), &claim);
     else
         es_direct_unit_run(&r->work, unit, member, rings_of(r, member), &claim, NULL);

@@ -256,9 +256,13 @@ static es_direct_row to_frame(const dense *d, es_direct_row r, int plane, int ro
     return r;
 }
 
+/* Where a plane of stage `i` lies in the ring. */
+static int plane_made(const dense *d, int i, int plane) {
+    return d->work->net->feature_planes + i * d->work->net->growth_planes + plane;
+}
+
 /* A plane of a row leaves. */
 static void leave(const dense *d, int i, int plane, int row) {
-    const es_direct_net *net = d->work->net;
     const stage *s = &d->stages[i];
     const int position = (row - s->done) * d->shape.tiles, x0 = d->shape.x0;
     es_direct_row r = {.bias = (const float *)(d->work->pack + s->layer->biases) +
@@ -270,7 +274,7 @@ static void leave(const dense *d, int i, int plane, int row) {
                tiles_of(d->unit.x1 - x0));
         return;
     }
-    plane += net->feature_planes + i * net->growth_planes;
+    plane = plane_made(d, i, plane);
     finish(d, r, position, 0, d->shape.tiles);
     expand(d, d->row, plane, row, 0, d->shape.tiles);
     repeat(d, plane, row);
@@ -278,7 +282,6 @@ static void leave(const dense *d, int i, int plane, int row) {
 
 /* Computes a stage's rows up to `to`. */
 static void advance(dense *d, int i, int to) {
-    const es_direct_net *net = d->work->net;
     stage *s = &d->stages[i];
     const es_direct_layer *layer = s->layer;
     const uint16_t *weights = d->work->pack + layer->weights;
@@ -289,8 +292,7 @@ static void advance(dense *d, int i, int to) {
     }
     s->done = to;
     if (i == CONVS - 1 || !finished(s) || d->ys + to < d->work->height) return;
-    for (int plane = 0; plane < layer->planes; plane++)
-        clear_row(d, net->feature_planes + i * net->growth_planes + plane, to);
+    for (int plane = 0; plane < layer->planes; plane++) clear_row(d, plane_made(d, i, plane), to);
 }
 
 /* ---- The pipeline ------------------------------------------------------------------------- */

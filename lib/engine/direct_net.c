@@ -225,12 +225,12 @@ static void pack_slices(const es_direct_layer *layer, const es_direct_kernels *k
         }
 }
 
-/* Floats of a tensor from number `first` on, where they lie in the file as they are wanted. */
-static const float *in_place(const es_tensor *t, size_t first) {
-    static const bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
-    const uint8_t *at = t->data + first * sizeof(float);
-    bool plain = little && t->dtype == ES_F32 && es_tensor_is_contiguous(t);
-    return plain && (uintptr_t)at % sizeof(float) == 0 ? (const float *)(const void *)at : NULL;
+/* Weights first .. first+count-1: where they lie, or copied to `scratch`. */
+static const float *read_weights(const es_tensor *t, int64_t first, int64_t count, float *scratch) {
+    const void *here = es_tensor_f32_in_place(t, first);
+    if (here && (uintptr_t)here % sizeof(float) == 0) return here;
+    es_tensor_read_f32_range(t, first, count, scratch);
+    return scratch;
 }
 
 /* Output channels first .. first+15: all phases' weights, and biases. */
@@ -242,11 +242,10 @@ static void pack_half(const es_direct_layer *layer, const es_direct_kernels *ker
     if (outputs < 0) outputs = 0;
     size_t each = 9 * (size_t)in;
     float *folded = scratch + ES_DIRECT_HALF * each, bias[ES_DIRECT_HALF] = {0};
-    const float *weight = in_place(conv->weight, (size_t)first * each);
-    if (outputs > 0 && !weight)
-        es_tensor_read_f32_range(conv->weight, (int64_t)first * in * 9, (int64_t)outputs * in * 9,
-                                 scratch);
-    if (!weight) weight = scratch;
+    const float *weight = scratch;
+    if (outputs > 0)
+        weight =
+            read_weights(conv->weight, (int64_t)first * in * 9, (int64_t)outputs * in * 9, scratch);
     if (outputs > 0 && conv->bias) es_tensor_read_f32_range(conv->bias, first, outputs, bias);
     memcpy(pack + layer->biases + (size_t)first * 2, bias, sizeof bias);
     uint16_t *to =

@@ -67,12 +67,12 @@ int es_direct_halo(int group) {
 }
 
 int es_direct_aside(const es_direct_net *net, int group) {
-    return net->tiled && group == ES_DIRECT_DENSE ? ES_DIRECT_DENSE_ASIDE : es_direct_halo(group);
+    return es_direct_by_tiles(net, group) ? ES_DIRECT_DENSE_ASIDE : es_direct_halo(group);
 }
 
 int es_direct_max_width(const es_direct_net *net, int group) {
     if (group == ES_DIRECT_TAIL) return 100;
-    return net->tiled && group == ES_DIRECT_DENSE ? 290 : 330;
+    return es_direct_by_tiles(net, group) ? 290 : 330;
 }
 
 /* Planes of one of the pipeline's rings. */

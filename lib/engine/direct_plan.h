@@ -61,6 +61,11 @@ typedef struct es_direct_net {
 
 enum { ES_DIRECT_FIRST, ES_DIRECT_DENSE, ES_DIRECT_TAIL };
 
+/* Whether a group goes by tiles. */
+static inline bool es_direct_by_tiles(const es_direct_net *net, int group) {
+    return net->tiled && group == ES_DIRECT_DENSE;
+}
+
 /* False where the network is not made as this engine expects.  `tiled`: dense blocks are to be run
  * by tiles. */
 bool es_direct_net_read(es_direct_net *net, const es_network *network, bool tiled);

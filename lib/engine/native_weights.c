@@ -70,13 +70,9 @@ static void read_row(const es_op *op, int channel, int first, int count, float *
 
 /* Such kernels where they lie, if they can be taken as they are. */
 static const void *in_place(const es_op *op, int channel, int first, int count) {
-    static const bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
-    const es_tensor *t = op->weight;
     const bool whole = count == ES_NATIVE_LANES && channel + ES_NATIVE_LANES <= op->channels;
-    const bool plain =
-        little && t->dtype == ES_F32 && op->kernel == 3 && es_tensor_is_contiguous(t);
-    const size_t at = (size_t)channel * (size_t)op->channels_in + (size_t)first;
-    return whole && plain ? t->data + sizeof(float) * 9 * at : NULL;
+    if (!whole || op->kernel != 3) return NULL;
+    return es_tensor_f32_in_place(op->weight, ((int64_t)channel * op->channels_in + first) * 9);
 }
 
 /* LANES x LANES kernels, from channel `channel` of a panel's `width` on, as stored and then
