@@ -83,6 +83,41 @@ static void barriers_hold(void **state) {
     }
 }
 
+typedef struct chain {
+    es_team *team;
+    int links[16]; /* plain on purpose: only `done` orders them */
+    atomic_int done[16];
+} chain;
+
+/* Member m's link of a round is one more than that of m - 1, the first one's than the last's of the
+ * round before. */
+static void forge_links(void *context, int member, int members) {
+    chain *c = context;
+    for (int round = 0; round < ROUNDS; round++) {
+        const int before = (member + members - 1) % members, wanted = round + (member > 0);
+        for (;;) {
+            const unsigned told = es_team_told(c->team);
+            if (atomic_load(&c->done[before]) >= wanted) break;
+            es_team_listen(c->team, told);
+        }
+        if (round % 100 == 50 && member == 0) usleep(2000); /* others fall asleep */
+        c->links[member] = c->links[before] + 1;
+        atomic_fetch_add(&c->done[member], 1);
+        es_team_tell(c->team);
+    }
+}
+
+static void members_hear_what_is_told(void **state) {
+    (void)state;
+    static const int sizes[] = {1, 2, 3, 7, 16};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        chain c = {.team = team_of(sizes[s])};
+        es_team_run(c.team, forge_links, &c);
+        assert_int_equal(c.links[sizes[s] - 1], ROUNDS * sizes[s]);
+        es_team_free(c.team);
+    }
+}
+
 static int creations, fail_at;
 
 static int failing_create(void *thread, void *(*start)(void *), void *argument) {
@@ -211,9 +246,13 @@ static void cgroup_quotas_are_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_member_runs_every_job),     cmocka_unit_test(barriers_hold),
-        cmocka_unit_test(creation_may_fail_at_any_thread), cmocka_unit_test(memory_may_run_out),
-        cmocka_unit_test(member_counts_are_checked),       cmocka_unit_test(cgroup_quotas_are_read),
+        cmocka_unit_test(every_member_runs_every_job),
+        cmocka_unit_test(barriers_hold),
+        cmocka_unit_test(members_hear_what_is_told),
+        cmocka_unit_test(creation_may_fail_at_any_thread),
+        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(member_counts_are_checked),
+        cmocka_unit_test(cgroup_quotas_are_read),
     };
     return cmocka_run_group_tests_name("threads", tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 # Data races: the team alone, and eight sessions on one model, under ThreadSanitizer.  OpenBLAS is
 # not instrumented, so only what happens around it is seen.
 TSAN_BUILD = build-tsan
-TSAN_TESTS = test_threads test_deal test_concurrency
+TSAN_TESTS = test_threads test_deal test_spans test_concurrency
 .PHONY: check-tsan
 check-tsan:
 	$(MAKE) -j$(JOBS) CC=clang CFLAGS='-O1 -g' SANITIZE='-fsanitize=thread' BUILD=$(TSAN_BUILD) \

@@ -106,6 +106,7 @@ struct es_team {
     counter start;   /* one more for each job */
     counter finish;  /* one more for each job that all workers have left */
     counter barrier; /* one more each time all members have come */
+    counter news;    /* one more each time a member tells something */
     _Alignas(ES_ALIGN) atomic_int busy;
     _Alignas(ES_ALIGN) atomic_int arrived;
     es_job job; /* these three are written before start is bumped */
@@ -140,14 +141,16 @@ static void end_workers(es_team *team, int count) {
     for (int i = 0; i < count; i++) pthread_join(team->workers[i].thread, NULL);
 }
 
+enum { COUNTERS = 4 };
+
 static bool counters_init(es_team *team) {
-    if (!counter_init(&team->start)) return false;
-    if (counter_init(&team->finish)) {
-        if (counter_init(&team->barrier)) return true;
-        counter_destroy(&team->finish);
+    counter *const all[COUNTERS] = {&team->start, &team->finish, &team->barrier, &team->news};
+    for (int i = 0; i < COUNTERS; i++) {
+        if (counter_init(all[i])) continue;
+        while (i > 0) counter_destroy(all[--i]);
+        return false;
     }
-    counter_destroy(&team->start);
-    return false;
+    return true;
 }
 
 static void team_release(es_team *team, bool counters) {
@@ -155,6 +158,7 @@ static void team_release(es_team *team, bool counters) {
         counter_destroy(&team->start);
         counter_destroy(&team->finish);
         counter_destroy(&team->barrier);
+        counter_destroy(&team->news);
     }
     const esrgan_allocator a = team->allocator;
     es_free(&a, team->workers, (size_t)(team->members - 1) * sizeof *team->workers);
@@ -246,6 +250,12 @@ void es_team_barrier(es_team *team, int member) {
         counter_wait(&team->barrier, round, team->spin);
     }
 }
+
+void es_team_tell(es_team *team) { counter_bump(&team->news); }
+
+unsigned es_team_told(es_team *team) { return atomic_load(&team->news.value); }
+
+void es_team_listen(es_team *team, unsigned told) { counter_wait(&team->news, told, team->spin); }
 
 /* ---- How many CPUs ------------------------------------------------------------------------ */
 

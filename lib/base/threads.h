@@ -28,6 +28,13 @@ void es_team_run(es_team *team, es_job job, void *context);
  * that more members than cores still get on. */
 void es_team_barrier(es_team *team, int member);
 
+/* Inside a job: a member that has done what others may wait for tells all of them.  Who waits takes
+ * the number of what has been told so far, looks for something to do, and if there is nothing waits,
+ * as at a barrier, until more has been told. */
+void es_team_tell(es_team *team);
+unsigned es_team_told(es_team *team);
+void es_team_listen(es_team *team, unsigned told);
+
 /* A clock that never goes back. */
 double es_seconds(void);
 

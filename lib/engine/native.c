@@ -2,10 +2,11 @@
  * The native engine: the library's own vector kernels, Winograd convolutions over channels-last
  * tiles, a dense block as one pipeline (see native_plan.h).
  */
+#include <limits.h>
 #include <stdatomic.h>
 
 #include "base/status.h"
-#include "engine/native_run.h"
+#include "engine/native_spans.h"
 #include "engine/portions.h"
 #include "engine/tiers.h"
 
@@ -81,7 +82,10 @@ typedef struct job {
 static void make_weights(job *j, int task, int member) {
     if (j->made || task == j->task_count || j->tasks[task].from > 0) return;
     const es_stage *s = &j->plan->stages[j->tasks[task].stage];
-    if (s->kind == ES_STAGE_CONV && !s->apart) es_native_weights_make(&j->run, s, member);
+    if (s->kind != ES_STAGE_CONV || s->apart) return;
+    const int64_t blocks = es_native_weights_blocks(s);
+    es_native_weights_make(&j->run, s, (int)(blocks * member / j->plan->members),
+                           (int)(blocks * (member + 1) / j->plan->members), member);
 }
 
 /* What members have left of a task; member 0 deals it while they are at the one before. */
@@ -103,11 +107,19 @@ static void deal(const job *j, int task) {
 static void work_off(const job *j, int task, int member, int members) {
     const es_task *t = &j->tasks[task];
     const int most = es_native_units_of(j->plan, t).most;
+    const es_native_span whole = {.member = member, .bottom = INT_MAX};
     const double began = es_seconds();
     double work = 0;
     for (int first, end; es_portions_take(hands_of(j, task), member, members, most, &first, &end);)
-        work += es_native_do(&j->run, t, first, end, member);
+        work += es_native_do(&j->run, t, &whole, first, end);
     if (work > 0) es_pace_learn(paces_of(j) + member, work, es_seconds() - began);
+}
+
+/* Says how much of the group is done: false where the caller does not want more. */
+static bool report(void *context, double done) {
+    job *j = context;
+    j->status = es_progress(j->run.context, j->from + (j->to - j->from) * done, j->error);
+    return j->status == ESRGAN_OK;
 }
 
 /* Members run the tasks in step.  Member 0 alone says when to stop, one barrier ahead, so that all
@@ -124,11 +136,7 @@ static void run_group(void *context, int member, int members) {
         if (member == 0) deal(j, i + 1);
         work_off(j, i, member, members);
         make_weights(j, i + 1, member);
-        if (member == 0 && j->status == ESRGAN_OK) {
-            double done = j->from + (j->to - j->from) * (i + 1) / j->task_count;
-            j->status = es_progress(j->run.context, done, j->error);
-            if (j->status != ESRGAN_OK) atomic_store(&j->stop, i + 1);
-        }
+        if (member == 0 && !report(j, (i + 1.0) / j->task_count)) atomic_store(&j->stop, i + 1);
         es_team_barrier(team, member);
     }
 }
@@ -145,8 +153,17 @@ static bool keep_task(void *context, const es_task *task) {
     return true;
 }
 
+static esrgan_status do_spans(job *j, int group) {
+    es_native_spans spans = {
+        .run = &j->run, .group = group, .weights_made = j->made, .report = report, .context = j};
+    es_native_spans_deal(&spans);
+    es_team_run(j->run.context->team, es_native_spans_run, &spans);
+    return j->status;
+}
+
 static esrgan_status do_group(job *j, int group) {
     const esrgan_allocator *a = &j->run.context->meter->allocator;
+    if (j->plan->stages[j->plan->group_first[group]].span_unit > 0) return do_spans(j, group);
     j->group = group;
     j->task_count = j->task_capacity = 0;
     es_native_schedule(j->plan, group, count_task, j);

@@ -9,8 +9,9 @@
  *   strip   some rows of tiles, the unit in which stages advance
  *   group   stages that run as one pipeline: a dense block, the tail.  Only frames outlive it.
  *
- * Within a group each stage runs just as far ahead as the next one needs.  An engine run allocates
- * one arena; its size is known from the plan alone.
+ * Within a group each stage runs just as far ahead as the next one needs.  All members share in every
+ * task, or, where there are strips enough, each has a span of them (native_spans.h).  An engine run
+ * allocates one arena; its size is known from the plan alone.
  */
 #ifndef ES_ENGINE_NATIVE_PLAN_H
 #define ES_ENGINE_NATIVE_PLAN_H
@@ -30,6 +31,7 @@ typedef struct es_sheet {
     size_t pixel;   /* bytes */
     size_t stride;  /* bytes of a row */
     size_t offset;  /* in the arena */
+    size_t apart;   /* bytes from a member's ring to the next one's; 0 where all have the same */
     int stage;      /* that makes it */
     int last_group; /* that reads it */
     int done;       /* rows made, while scheduling */
@@ -54,6 +56,7 @@ typedef struct es_cache {
     int strips;    /* held at once */
     size_t chunk;  /* floats of a block's chunk */
     size_t offset; /* in the arena, bytes */
+    size_t apart;  /* floats from a member's ring to the next one's; 0 where all have the same */
     int done;      /* strips made, while scheduling */
 } es_cache;
 
@@ -82,6 +85,7 @@ typedef struct es_stage {
     size_t apart;
     size_t weights, bias; /* floats from the group's weights on, or from a member's own */
     int least;            /* strips to do at once, where there is no reason to do fewer */
+    int span_unit;        /* strips that a member does at once, where it has a span of its own */
     int watches, first_watch;
     unsigned watched; /* which links of the chain they look at, as bits */
     int done;         /* strips, while scheduling */
@@ -162,6 +166,7 @@ typedef struct es_native_plan {
     size_t zeros;                         /* offset of some pixels of zeros */
     size_t hands;                         /* of es_portions: two tasks', by member */
     size_t paces;                         /* of es_pace, by member */
+    size_t seats;                         /* of es_native_seat, by member */
     size_t products, own, patch, staging; /* floats, bytes, floats of a member's scratch */
 } es_native_plan;
 
@@ -196,6 +201,10 @@ enum { ES_TILES_A_PASS = 19, ES_MOST_TILES = 28 };
 /* Register blocks that a member does at once at most, to read the weights once for them: some, or
  * all that it has of a task where it makes the weights for itself. */
 int es_native_pass_blocks(const es_native_plan *plan, const es_stage *stage);
+
+/* Groups done in spans (native_spans.h): stages at most; units of a member at least; units of which
+ * rings hold the rows, but for one more row; bytes that all members' rings take at most. */
+enum { ES_SPAN_STAGES = 8, ES_SPAN_LEAST = 4, ES_SPAN_HELD = 2, ES_SPAN_BYTES = 64 << 20 };
 
 /* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };

@@ -12,21 +12,26 @@ static size_t own_floats(const es_cache *c) {
 }
 
 /* Where a block of a cache lies: in its ring, or `own` where nobody else reads it. */
-static float *block_of(const es_native_run *run, const es_cache *c, int strip, int block,
-                       float *own) {
+static float *block_of(const es_native_run *run, const es_cache *c, int member, int strip,
+                       int block, float *own) {
+    if (c->readers == 1) return own;
     size_t floats = c->chunk * (size_t)c->chunks;
     size_t index = (size_t)(strip % c->strips) * (size_t)c->grid.blocks + (size_t)block;
-    return c->readers == 1 ? own : (float *)(void *)(run->arena + c->offset) + index * floats;
+    return (float *)(void *)(run->arena + c->offset) + c->apart * (size_t)member + index * floats;
 }
 
 /* Rows y .. y+count-1 at a column, into `rows`; zeros for those outside. */
-static void rows_at(const es_native_run *run, const es_sheet *s, int y, int count, int x,
-                    const void **rows) {
+static void rows_at(const es_native_run *run, const es_sheet *s, const es_native_span *span, int y,
+                    int count, int x, const void **rows) {
     const char *base = run->arena + s->offset + ((size_t)x + (s->border > 0)) * s->pixel;
     int at = (y + s->rows) % s->rows;
     for (int i = 0; i < count; i++, y++) {
-        bool inside = y >= 0 && y < s->height;
-        rows[i] = inside ? base + (size_t)at * s->stride : run->arena + run->plan->zeros;
+        const bool inside = y >= 0 && y < s->height;
+        const int owner = y < span->top      ? span->above
+                          : y < span->bottom ? span->member
+                                             : span->below;
+        rows[i] = inside ? base + (size_t)at * s->stride + (size_t)owner * s->apart
+                         : run->arena + run->plan->zeros;
         if (++at == s->rows) at = 0;
     }
 }
@@ -48,15 +53,15 @@ static void gather(const es_native_run *run, const es_cache *c, int y0, int x0, 
     }
 }
 
-static void transform_tile(const es_native_run *run, const es_cache *c, int ty, int tx, float *out,
-                           char *scratch) {
+static void transform_tile(const es_native_run *run, const es_cache *c, const es_native_span *span,
+                           int ty, int tx, float *out, char *scratch) {
     const es_sheet *s = &run->plan->sheets[c->sheet];
     const int patch = es_native_shape_geometry(c->shape).patch;
     const int step = c->grid.tile / (c->shape >= ES_NATIVE_F2_UP ? 2 : 1);
     const int y0 = ty * step - 1, x0 = tx * step - 1;
     const void *rows[ES_NATIVE_MAX_PATCH];
     if (c->up <= 2) {
-        rows_at(run, s, y0, patch, x0, rows);
+        rows_at(run, s, span, y0, patch, x0, rows);
     } else {
         gather(run, c, y0, x0, patch, scratch);
         for (int i = 0; i < patch; i++) rows[i] = scratch + (size_t)(i * patch) * s->pixel;
@@ -72,8 +77,9 @@ void es_native_clear_borders(const es_native_run *run, int group, int member) {
     for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
         if (p->stages[i].output < 0) continue;
         const es_sheet *s = &p->sheets[p->stages[i].output];
-        for (int y = member; y < s->rows && s->border > 0; y += p->members) {
-            char *row = es_sheet_row(run, s, y);
+        const int step = s->apart ? 1 : p->members;
+        for (int y = s->apart ? 0 : member; y < s->rows && s->border > 0; y += step) {
+            char *row = es_sheet_row(run, s, y) + s->apart * (size_t)member;
             memset(row - s->pixel, 0, s->pixel);
             memset(row + s->pixel * (size_t)s->width, 0, s->pixel * (size_t)s->border);
         }
@@ -84,6 +90,7 @@ void es_native_clear_borders(const es_native_run *run, int group, int member) {
 
 /* One tile and some channels of it. */
 typedef struct tile_out {
+    const es_native_span *span;
     int ty, tx, channel, width;
     const float *products;
     size_t point;
@@ -104,7 +111,8 @@ static void store_links(const es_native_run *run, const es_stage *s, int links, 
         const void *rows[ES_NATIVE_MAX_TILE];
         store->alpha[k] = s->alpha[k];
         store->residual_step[k] = (ptrdiff_t)from->pixel;
-        rows_at(run, from, t->ty * s->grid.tile, store->height, t->tx * s->grid.tile, rows);
+        rows_at(run, from, t->span, t->ty * s->grid.tile, store->height, t->tx * s->grid.tile,
+                rows);
         for (int i = 0; i < store->height; i++)
             store->residual[k][i] = (const char *)rows[i] + (size_t)t->channel * size;
     }
@@ -137,7 +145,7 @@ static void store_tile(const es_native_run *run, const es_stage *s, const tile_o
                                  .width = s->width - x < side ? s->width - x : side,
                                  .step = (ptrdiff_t)(kept ? out->pixel : (size_t)t->width * size)};
         const void *rows[ES_NATIVE_MAX_TILE];
-        if (kept) rows_at(run, out, y, store.height, x, rows);
+        if (kept) rows_at(run, out, t->span, y, store.height, x, rows);
         for (int k = 0; k < store.height; k++)
             store.row[k] = kept ? (char *)rows[k] + (size_t)t->channel * size
                                 : scratch->patch + k * side * store.step;
@@ -161,32 +169,34 @@ static place place_of(const es_grid *g, int strip, int index) {
     return (place){strip, index, first, end - first};
 }
 
-static void transform_blocks(const es_native_run *run, const es_task *task, const es_stage *s,
-                             const place *at, int count, const es_native_scratch *scratch) {
+static void transform_blocks(const es_native_run *run, const es_task *task,
+                             const es_native_span *span, const place *at, int count,
+                             const es_native_scratch *scratch) {
+    const es_stage *s = &run->plan->stages[task->stage];
     float *own = scratch->own;
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
         for (int i = 0; i < count; i++) {
-            float *v = block_of(run, c, at[i].strip, at[i].block, own);
+            float *v = block_of(run, c, span->member, at[i].strip, at[i].block, own);
             own += own_floats(c);
             if (at[i].strip < task->fresh[k]) continue;
             for (int t = 0; t < at[i].tiles; t++) {
                 int tile = at[i].first + t, ty = at[i].strip * s->grid.rows + tile / s->grid.across;
-                transform_tile(run, c, ty, tile % s->grid.across, v + (size_t)t * ES_NATIVE_LANES,
-                               scratch->patch);
+                transform_tile(run, c, span, ty, tile % s->grid.across,
+                               v + (size_t)t * ES_NATIVE_LANES, scratch->patch);
             }
         }
     }
 }
 
 /* The chunks of every block, a table after the other. */
-static void chunk_tables(const es_native_run *run, const es_stage *s, const place *at, int count,
-                         float *own, const float **tables) {
+static void chunk_tables(const es_native_run *run, const es_stage *s, int member, const place *at,
+                         int count, float *own, const float **tables) {
     int first = 0;
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
         for (int i = 0; i < count; i++, own += own_floats(c)) {
-            const float *v = block_of(run, c, at[i].strip, at[i].block, own);
+            const float *v = block_of(run, c, member, at[i].strip, at[i].block, own);
             const float **table = tables + (size_t)i * ((size_t)s->chunks + 2) + first;
             for (int j = 0; j < c->chunks; j++) table[j] = v + (size_t)j * c->chunk;
             table[c->chunks] = table[c->chunks + 1] = table[c->chunks - 1]; /* to look ahead */
@@ -203,9 +213,9 @@ typedef struct panel {
 } panel;
 
 /* One panel of channels out for a few blocks: products of every point, then pixels. */
-static void panel_of_blocks(const es_native_run *run, const es_stage *s, const place *at, int count,
-                            const float *const *tables, const panel *out,
-                            const es_native_scratch *scratch) {
+static void panel_of_blocks(const es_native_run *run, const es_stage *s, const es_native_span *span,
+                            const place *at, int count, const float *const *tables,
+                            const panel *out, const es_native_scratch *scratch) {
     const es_native_kernels *kernels = run->plan->kernels;
     const int points = es_native_shape_geometry(s->shape).points, width = out->width;
     float *products = scratch->products;
@@ -236,7 +246,8 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const p
         const float *m = products + (size_t)i * (size_t)points * m_point;
         for (int t = 0; t < at[i].tiles; t++) {
             int number = at[i].first + t, ty = at[i].strip * s->grid.rows + number / s->grid.across;
-            tile_out one = {.ty = ty,
+            tile_out one = {.span = span,
+                            .ty = ty,
                             .tx = number % s->grid.across,
                             .channel = out->channel,
                             .width = width,
@@ -254,11 +265,11 @@ es_native_units es_native_units_of(const es_native_plan *p, const es_task *task)
     return (es_native_units){es_task_blocks(p, task), es_native_pass_blocks(p, s)};
 }
 
-static double convolve(const es_native_run *run, const es_task *task, int first, int end,
-                       int member) {
+static double convolve(const es_native_run *run, const es_task *task, const es_native_span *span,
+                       int first, int end) {
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
-    const es_native_scratch scratch = es_native_scratch_of(run, member);
+    const es_native_scratch scratch = es_native_scratch_of(run, span->member);
     const int count = end - first;
     const float *tables[ES_NATIVE_TABLES];
     place at[ES_NATIVE_BLOCKS];
@@ -267,9 +278,9 @@ static double convolve(const es_native_run *run, const es_task *task, int first,
         at[i] = place_of(&s->grid, task->from, first + i);
         tiles += at[i].tiles;
     }
-    chunk_tables(run, s, at, count, scratch.own, tables);
-    transform_blocks(run, task, s, at, count, &scratch);
-    float *weights = run->weights + s->apart * (size_t)member, *u = weights + s->weights;
+    chunk_tables(run, s, span->member, at, count, scratch.own, tables);
+    transform_blocks(run, task, span, at, count, &scratch);
+    float *weights = run->weights + s->apart * (size_t)span->member, *u = weights + s->weights;
     for (int channel = 0, width; channel < s->width_out; channel += width) {
         width = es_panel_width(p, s, channel);
         panel out = {
@@ -280,7 +291,7 @@ static double convolve(const es_native_run *run, const es_task *task, int first,
         } else {
             u += es_weights_panel(s, width);
         }
-        panel_of_blocks(run, s, at, count, tables, &out, &scratch);
+        panel_of_blocks(run, s, span, at, count, tables, &out, &scratch);
     }
     return s->apart ? 0 : (double)tiles * s->chunks * s->width_out;
 }
@@ -331,9 +342,11 @@ static void write_row(const es_native_run *run, const es_stage *s, int y, float 
     run->io->write(run->io->context, y, 1, staging, (size_t)s->width, (size_t)s->width);
 }
 
-double es_native_do(const es_native_run *run, const es_task *task, int first, int end, int member) {
+double es_native_do(const es_native_run *run, const es_task *task, const es_native_span *span,
+                    int first, int end) {
     const es_stage *s = &run->plan->stages[task->stage];
-    if (s->kind == ES_STAGE_CONV) return convolve(run, task, first, end, member);
+    if (s->kind == ES_STAGE_CONV) return convolve(run, task, span, first, end);
+    const int member = span->member;
     float *staging = es_native_scratch_of(run, member).staging;
     for (int row = task->from + first; row < task->from + end; row++) {
         if (s->kind == ES_STAGE_READ)

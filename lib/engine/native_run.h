@@ -33,7 +33,15 @@ static inline es_native_scratch es_native_scratch_of(const es_native_run *run, i
     return s;
 }
 
-/* The first pixel of row y. */
+/* Whose rings hold what: rows top .. bottom-1 the member's own, those before and after them others'.
+ * Where all have the same rings, it does not matter. */
+typedef struct es_native_span {
+    int member;
+    int top, bottom;
+    int above, below;
+} es_native_span;
+
+/* The first pixel of row y, of what all members have the same of. */
 static inline char *es_sheet_row(const es_native_run *run, const es_sheet *s, int y) {
     size_t left = s->border > 0 ? s->pixel : 0;
     return run->arena + s->offset + (size_t)(y % s->rows) * s->stride + left;
@@ -84,10 +92,14 @@ es_native_units es_native_units_of(const es_native_plan *plan, const es_task *ta
 /* Does units first .. end-1; returns how much work that was: tiles times channels in and out, 0 where
  * it says nothing of the time it took, as weights were made, too, which is the same for any number of
  * tiles. */
-double es_native_do(const es_native_run *run, const es_task *task, int first, int end, int member);
+double es_native_do(const es_native_run *run, const es_task *task, const es_native_span *span,
+                    int first, int end);
 
-/* A member's share of a stage's weights, in the kernels' form, to their place in the group's. */
-void es_native_weights_make(const es_native_run *run, const es_stage *stage, int member);
+/* A stage's weights consist of so many blocks; member `member` makes some of them, in the kernels'
+ * form, to their place in the group's. */
+int es_native_weights_blocks(const es_stage *stage);
+void es_native_weights_make(const es_native_run *run, const es_stage *stage, int first, int end,
+                            int member);
 
 /* What of the checkpoint is going to be read: a panel's rows. */
 typedef struct es_native_soon {

@@ -100,11 +100,13 @@ static void make_bias(const es_native_run *run, const es_stage *s, float *bias) 
     es_native_round(run->plan->format, bias, (size_t)s->op->channels);
 }
 
-void es_native_weights_make(const es_native_run *run, const es_stage *s, int member) {
+int es_native_weights_blocks(const es_stage *s) {
+    return s->width_out / ES_NATIVE_LANES * s->chunks;
+}
+
+void es_native_weights_make(const es_native_run *run, const es_stage *s, int first, int end,
+                            int member) {
     const es_native_plan *p = run->plan;
-    const int all = s->width_out / ES_NATIVE_LANES * s->chunks;
-    const int begin = (int)((int64_t)all * member / p->members),
-              end = (int)((int64_t)all * (member + 1) / p->members);
     float *scratch = es_native_scratch_of(run, member).staging;
     /* Full panels, then single vectors for what is left; within them chunk by chunk. */
     float *u = run->weights + s->weights;
@@ -112,11 +114,11 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, int mem
         width = es_panel_width(p, s, from);
         for (int chunk = 0; chunk < s->chunks; chunk++)
             for (int o = 0; o < width; o += ES_NATIVE_LANES, unit++)
-                if (unit >= begin && unit < end)
+                if (unit >= first && unit < end)
                     make_block(run, s, from + o, chunk, width, u + o, scratch);
         u += es_weights_panel(s, width);
     }
-    if (member == p->members - 1) make_bias(run, s, run->weights + s->bias);
+    if (end == es_native_weights_blocks(s)) make_bias(run, s, run->weights + s->bias);
 }
 
 void es_native_weights_own(const es_native_run *run, const es_stage *s, int channel, int width,

@@ -13,7 +13,7 @@
 #define LEAST 0.25
 
 void es_pace_learn(es_pace *pace, double work, double seconds) {
-    const double before = atomic_load_explicit(&pace->cost, memory_order_relaxed);
+    const double before = es_pace_cost(pace);
     double cost = seconds / work;
     if (before > 0) {
         if (cost > UNUSUAL * before) cost = UNUSUAL * before;
@@ -24,7 +24,7 @@ void es_pace_learn(es_pace *pace, double work, double seconds) {
 
 /* Work a second, 0 where it is not known; `least` where that is more. */
 static double speed_of(const es_pace *pace, double least) {
-    const double cost = atomic_load_explicit(&pace->cost, memory_order_relaxed);
+    const double cost = es_pace_cost(pace);
     const double speed = cost > 0 ? 1 / cost : 0;
     return speed < least ? least : speed;
 }

@@ -26,6 +26,10 @@ typedef struct es_pace {
 
 void es_pace_learn(es_pace *pace, double work, double seconds);
 
+static inline double es_pace_cost(const es_pace *pace) {
+    return atomic_load_explicit(&pace->cost, memory_order_relaxed);
+}
+
 /* Deals `count` units to all members, to each by its pace.  Nobody may be at this task yet. */
 void es_portions_deal(es_portions *hands, const es_pace *paces, int members, int count);
 

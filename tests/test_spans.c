@@ -1,0 +1,215 @@
+/*
+ * Groups in which every member goes its own way: the same bits for any number of members however one
+ * of them dawdles, no hang where one stops, statistics that do not depend on who made what.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/native_plan.h"
+#include "engine/tiers.h"
+#include "model.h"
+#include "support/model.h"
+#include "support/slow.h"
+
+/* One strip a unit, two, strips of several rows of tiles; enough for four members. */
+static const struct { int height, width; } sizes[] = {{200, 120}, {400, 85}, {2000, 30}};
+
+enum { SIZES = sizeof sizes / sizeof *sizes };
+
+static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 16, 8, 1, 0, 0};
+
+/* Strips that a member does at once in the dense blocks, 0 where all share in everything. */
+static int unit_of(const esrgan_model *model, int members, int height, int width) {
+    const char *why;
+    esrgan_allocator memory = es_allocator(NULL);
+    es_meter meter;
+    es_meter_init(&meter, &memory, 0);
+    es_context context = {.network = model->network,
+                          .members = members,
+                          .meter = &meter,
+                          .precision = ESRGAN_FP32,
+                          .backend = ESRGAN_NATIVE};
+    es_native_plan *plan;
+    assert_int_equal(
+        es_native_plan_create(&plan, &context, es_tier_kernels(NULL, &why), height, width, NULL),
+        ESRGAN_OK);
+    int unit = 0;
+    for (int i = 0; i < plan->stage_count; i++)
+        if (plan->stages[i].span_unit > unit) unit = plan->stages[i].span_unit;
+    es_native_plan_free(plan);
+    return unit;
+}
+
+static void large_pictures_have_spans(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&net, 1);
+    for (int k = 0; k < SIZES; k++)
+        for (int members = 1; members <= 4; members++) {
+            const int unit = unit_of(model, members, sizes[k].height, sizes[k].width);
+            if ((unit > 0) != (members > 1))
+                fail_msg("%d x %d, %d members: %d strips at once", sizes[k].height, sizes[k].width,
+                         members, unit);
+        }
+    assert_int_equal(unit_of(model, 2, 40, 90), 0);
+    assert_int_equal(unit_of(model, 16, 200, 90), 0);
+    esrgan_model_free(model);
+}
+
+/* What the caller does when it is told how far it is: nothing, sleep now and then, or stop. */
+typedef struct caller {
+    unsigned calls;
+    unsigned every; /* sleeps at each of so many calls; 0: never */
+    unsigned stop;  /* at this call */
+    double last;
+} caller;
+
+static int told(void *context, double done) {
+    caller *c = context;
+    assert_true(done >= c->last);
+    c->last = done;
+    c->calls++;
+    if (c->every && c->calls % c->every == 0) usleep(1000 + c->calls % 7 * 500);
+    return c->stop && c->calls >= c->stop;
+}
+
+static esrgan_session *session_of(const esrgan_model *model, int threads, caller *c) {
+    esrgan_session_options o;
+    esrgan_session_options_init(&o);
+    o.backend = ESRGAN_NATIVE;
+    o.threads = threads;
+    o.progress = told;
+    o.progress_context = c;
+    esrgan_session *session;
+    assert_int_equal(esrgan_session_create(model, &o, &session, NULL), ESRGAN_OK);
+    return session;
+}
+
+static void dawdling_makes_no_difference(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&net, 2);
+    static const unsigned dawdles[] = {0, 7, 40};
+    unsigned entry = 0;
+    for (int k = 0; k < SIZES; k++) {
+        const int height = sizes[k].height, width = sizes[k].width;
+        const size_t floats = 3 * (size_t)height * (size_t)width;
+        float *in = noise(floats, 5), *want = malloc(floats * sizeof *want),
+              *got = malloc(floats * sizeof *got);
+        assert_non_null(want);
+        assert_non_null(got);
+        caller alone = {0};
+        esrgan_session *one = session_of(model, 1, &alone);
+        assert_int_equal(esrgan_forward(one, 1, height, width, in, want, NULL), ESRGAN_OK);
+        esrgan_session_free(one);
+        for (int threads = 2; threads <= 5; threads++)
+            for (size_t d = 0; d < sizeof dawdles / sizeof *dawdles; d++) {
+                if (left_out(&entry)) continue;
+                caller c = {.every = dawdles[d]};
+                esrgan_session *session = session_of(model, threads, &c);
+                for (int again = 0; again < 2; again++) {
+                    c.last = 0;
+                    memset(got, 0xff, floats * sizeof *got);
+                    assert_int_equal(esrgan_forward(session, 1, height, width, in, got, NULL),
+                                     ESRGAN_OK);
+                    assert_memory_equal(want, got, floats * sizeof *got);
+                    assert_true(c.last == 1);
+                }
+                esrgan_session_free(session);
+            }
+        free(in), free(want), free(got);
+    }
+    esrgan_model_free(model);
+}
+
+/* Wherever the caller stops, all members do, and the next run is right. */
+static void stopping_stops_all(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&net, 3);
+    const int height = sizes[1].height, width = sizes[1].width;
+    const size_t floats = 3 * (size_t)height * (size_t)width;
+    float *in = noise(floats, 6), *want = malloc(floats * sizeof *want),
+          *got = malloc(floats * sizeof *got);
+    assert_non_null(want);
+    assert_non_null(got);
+    for (int threads = 2; threads <= 4; threads++) {
+        caller c = {0};
+        esrgan_session *session = session_of(model, threads, &c);
+        assert_int_equal(esrgan_forward(session, 1, height, width, in, want, NULL), ESRGAN_OK);
+        const unsigned all = c.calls;
+        for (unsigned stop = 1; stop < all; stop += 1 + all / 20) {
+            c = (caller){.stop = stop};
+            const esrgan_status status = esrgan_forward(session, 1, height, width, in, got, NULL);
+            /* How often member 0 reports depends on how much it gets done. */
+            assert_int_equal(status, c.calls < stop ? ESRGAN_OK : ESRGAN_E_CANCELLED);
+            assert_true(c.calls == stop || (c.calls < stop && stop > 1));
+        }
+        c = (caller){0};
+        assert_int_equal(esrgan_forward(session, 1, height, width, in, got, NULL), ESRGAN_OK);
+        assert_memory_equal(want, got, floats * sizeof *got);
+        esrgan_session_free(session);
+    }
+    free(in), free(want), free(got);
+    esrgan_model_free(model);
+}
+
+typedef struct record {
+    int values;
+    esrgan_statistics value[64];
+} record;
+
+static int keep(void *context, const esrgan_trace_value *v) {
+    record *r = context;
+    assert_true(r->values < 64);
+    r->value[r->values++] = *v->statistics;
+    return 0;
+}
+
+static void statistics_are_the_same(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&net, 4);
+    const int height = sizes[0].height, width = sizes[0].width;
+    const size_t floats = 3 * (size_t)height * (size_t)width;
+    float *in = noise(floats, 7), *out = malloc(floats * sizeof *out);
+    assert_non_null(out);
+    static record seen[5];
+    memset(seen, 0, sizeof seen);
+    for (int threads = 1; threads <= 4; threads++) {
+        esrgan_session_options o;
+        esrgan_session_options_init(&o);
+        o.backend = ESRGAN_NATIVE;
+        o.threads = threads;
+        o.trace = keep;
+        o.trace_context = &seen[threads];
+        o.trace_content = ESRGAN_TRACE_STATISTICS;
+        esrgan_session *session;
+        assert_int_equal(esrgan_session_create(model, &o, &session, NULL), ESRGAN_OK);
+        assert_int_equal(esrgan_forward(session, 1, height, width, in, out, NULL), ESRGAN_OK);
+        esrgan_session_free(session);
+        assert_true(seen[threads].values > 10);
+        assert_int_equal(seen[threads].values, seen[1].values);
+        for (int i = 0; i < seen[1].values; i++) {
+            const esrgan_statistics *one = &seen[1].value[i], *more = &seen[threads].value[i];
+            assert_memory_equal(one, more, offsetof(esrgan_statistics, samples));
+            assert_memory_equal(one->sample, more->sample, sizeof one->sample);
+        }
+    }
+    free(in), free(out);
+    esrgan_model_free(model);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(large_pictures_have_spans),
+        cmocka_unit_test(dawdling_makes_no_difference),
+        cmocka_unit_test(stopping_stops_all),
+        cmocka_unit_test(statistics_are_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
