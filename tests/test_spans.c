@@ -19,8 +19,8 @@
 #include "support/model.h"
 #include "support/slow.h"
 
-/* One strip a unit, two, strips of several rows of tiles; enough for four members. */
-static const struct { int height, width; } sizes[] = {{200, 120}, {400, 85}, {2000, 30}};
+/* One strip a unit, two, strips of several rows of tiles, enough for four members; just enough. */
+static const struct { int height, width; } sizes[] = {{200, 120}, {400, 85}, {2000, 30}, {96, 120}};
 
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
