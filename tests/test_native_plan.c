@@ -9,11 +9,10 @@
 
 #include <cmocka.h>
 
-#include "engine/native_plan.h"
-#include "engine/native_run.h"
-#include "engine/portions.h"
+#include "engine/native_spans.h"
 #include "model.h"
 #include "support/model.h"
+#include "support/plan.h"
 
 enum { MOST_MEMBERS = 16 };
 
@@ -23,6 +22,12 @@ typedef struct toll {
     double all, longest;
 } toll;
 
+/* Products and transforms of a register block. */
+static double block_of(const es_stage *s) {
+    return (double)es_native_shape_geometry(s->shape).points * s->grid.block * s->width_out *
+           (s->chunks + 6);
+}
+
 /* Members as fast as each other take portions as a team does: who has least takes next. */
 static bool add_task(void *context, const es_task *task) {
     toll *t = context;
@@ -30,8 +35,7 @@ static bool add_task(void *context, const es_task *task) {
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return true;
     const es_native_units units = es_native_units_of(p, task);
-    const double one = (double)es_native_shape_geometry(s->shape).points * s->grid.block *
-                       s->width_out * (s->chunks + 6);
+    const double one = block_of(s);
     es_portions hands[MOST_MEMBERS];
     es_pace paces[MOST_MEMBERS] = {0};
     double load[MOST_MEMBERS] = {0}, most = 0;
@@ -50,25 +54,47 @@ static bool add_task(void *context, const es_task *task) {
     return true;
 }
 
+/* A group of which each member does a span: of a pair, who is done takes the next unit. */
+static void add_spans(toll *t, int group) {
+    const es_native_plan *p = t->plan;
+    const esrgan_allocator memory = es_allocator(NULL);
+    es_native_run run = {.plan = p, .arena = es_alloc(&memory, p->arena)};
+    assert_non_null(run.arena);
+    for (int m = 0; m < p->members; m++) atomic_init(&es_native_paces(&run)[m].cost, 0);
+    es_native_spans spans = {.run = &run, .group = group};
+    es_native_spans_deal(&spans);
+    double unit = 0;
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
+        unit += block_of(&p->stages[i]) * p->stages[i].grid.blocks * spans.unit;
+    int all = 0, longest = 0;
+    for (int m = 0; m < p->members; m += 2) {
+        const int units = spans.seats[m].end - spans.seats[m].first;
+        const int most = m + 1 < p->members ? (units + 1) / 2 : units;
+        assert_int_equal(spans.seats[m].first, all);
+        all += units;
+        if (most > longest) longest = most;
+    }
+    const es_stage *s = &p->stages[p->group_first[group]];
+    assert_int_equal(all, (s->grid.strips + spans.unit - 1) / spans.unit);
+    es_free(&memory, run.arena, p->arena);
+    t->all += unit * all;
+    t->longest += unit * longest;
+}
+
 /* The part of the members' time in which they have something to do. */
 static double evenness(const esrgan_model *model, const es_native_kernels *kernels, int members,
                        int height, int width) {
-    esrgan_allocator memory = es_allocator(NULL);
-    es_meter meter;
-    es_meter_init(&meter, &memory, 0);
-    es_context context = {.network = model->network,
-                          .members = members,
-                          .meter = &meter,
-                          .precision = ESRGAN_FP32,
-                          .backend = ESRGAN_NATIVE};
-    es_native_plan *plan;
-    assert_int_equal(es_native_plan_create(&plan, &context, kernels, height, width, NULL),
-                     ESRGAN_OK);
+    made_plan made;
+    plan_make(&made, model->network, kernels, members, height, width);
+    const es_native_plan *plan = made.plan;
     toll t = {.plan = plan};
-    for (int group = 0; group < plan->group_count; group++)
-        assert_true(es_native_schedule(plan, group, add_task, &t));
-    es_native_plan_free(plan);
-    assert_int_equal(meter.now, 0);
+    for (int group = 0; group < plan->group_count; group++) {
+        if (plan->stages[plan->group_first[group]].span_unit > 0)
+            add_spans(&t, group);
+        else
+            assert_true(es_native_schedule(made.plan, group, add_task, &t));
+    }
+    plan_drop(&made);
     return t.all / (t.longest * members);
 }
 

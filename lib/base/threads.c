@@ -143,23 +143,27 @@ static void end_workers(es_team *team, int count) {
 
 enum { COUNTERS = 4 };
 
-static bool counters_init(es_team *team) {
+static counter *counter_of(es_team *team, int number) {
     counter *const all[COUNTERS] = {&team->start, &team->finish, &team->barrier, &team->news};
+    return all[number];
+}
+
+/* The first `count` of them. */
+static void counters_destroy(es_team *team, int count) {
+    while (count > 0) counter_destroy(counter_of(team, --count));
+}
+
+static bool counters_init(es_team *team) {
     for (int i = 0; i < COUNTERS; i++) {
-        if (counter_init(all[i])) continue;
-        while (i > 0) counter_destroy(all[--i]);
+        if (counter_init(counter_of(team, i))) continue;
+        counters_destroy(team, i);
         return false;
     }
     return true;
 }
 
 static void team_release(es_team *team, bool counters) {
-    if (counters) {
-        counter_destroy(&team->start);
-        counter_destroy(&team->finish);
-        counter_destroy(&team->barrier);
-        counter_destroy(&team->news);
-    }
+    if (counters) counters_destroy(team, COUNTERS);
     const esrgan_allocator a = team->allocator;
     es_free(&a, team->workers, (size_t)(team->members - 1) * sizeof *team->workers);
     es_free(&a, team, sizeof *team);

@@ -7,7 +7,6 @@
 
 #include "base/status.h"
 #include "engine/native_spans.h"
-#include "engine/portions.h"
 #include "engine/tiers.h"
 
 /* Half precision goes to the direct engine where there are instructions that make it the faster one,
@@ -90,18 +89,13 @@ static void make_weights(job *j, int task, int member) {
 
 /* What members have left of a task; member 0 deals it while they are at the one before. */
 static es_portions *hands_of(const job *j, int task) {
-    es_portions *all = (es_portions *)(void *)(j->run.arena + j->plan->hands);
-    return all + (task & 1) * j->plan->members;
-}
-
-static es_pace *paces_of(const job *j) {
-    return (es_pace *)(void *)(j->run.arena + j->plan->paces);
+    return es_native_hands(&j->run) + (task & 1) * j->plan->members;
 }
 
 static void deal(const job *j, int task) {
     if (task == j->task_count) return;
     const int count = es_native_units_of(j->plan, &j->tasks[task]).count;
-    es_portions_deal(hands_of(j, task), paces_of(j), j->plan->members, count);
+    es_portions_deal(hands_of(j, task), es_native_paces(&j->run), j->plan->members, count);
 }
 
 static void work_off(const job *j, int task, int member, int members) {
@@ -112,7 +106,7 @@ static void work_off(const job *j, int task, int member, int members) {
     double work = 0;
     for (int first, end; es_portions_take(hands_of(j, task), member, members, most, &first, &end);)
         work += es_native_do(&j->run, t, &whole, first, end);
-    if (work > 0) es_pace_learn(paces_of(j) + member, work, es_seconds() - began);
+    if (work > 0) es_pace_learn(es_native_paces(&j->run) + member, work, es_seconds() - began);
 }
 
 /* Says how much of the group is done: false where the caller does not want more. */
@@ -214,7 +208,7 @@ static esrgan_status run_groups(es_context *context, es_native_plan *plan, char 
     kept *k = plan->keeps ? context->engine_state : NULL;
     job j = {.run = {plan, context, io, arena, NULL}, .plan = plan, .error = error};
     esrgan_status status = ESRGAN_OK;
-    for (int m = 0; m < plan->members; m++) atomic_init(&paces_of(&j)[m].cost, 0);
+    for (int m = 0; m < plan->members; m++) atomic_init(&es_native_paces(&j.run)[m].cost, 0);
     for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
         char *weights = k ? k->data + plan->group_weights[g] : arena + plan->group_offset;
         j.run.weights = (float *)(void *)weights;

@@ -4,7 +4,6 @@
 
 #include "base/status.h"
 #include "engine/native_spans.h"
-#include "engine/portions.h"
 
 static int ceil_div(int a, int b) { return (a + b - 1) / b; }
 static int at_most(int a, int b) { return a < b ? a : b; }
@@ -455,13 +454,14 @@ static size_t span_bytes(const es_native_plan *p, int group) {
  * slower; 0.93 where there are 5.5 units a member, 0.97 with 3.)
  */
 static void spans(es_native_plan *p) {
+    const int least = p->members == 2 ? ES_SPAN_LEAST_TWO : ES_SPAN_LEAST;
     for (int g = 0; g < p->group_count; g++) {
         const int first = p->group_first[g], end = p->group_first[g + 1];
         const es_grid *grid = &p->stages[first].grid;
         const int unit = ceil_div(ES_TILES_A_PASS, grid->rows * grid->across);
         bool fits = p->members > 1 && !p->traced && end - first >= 2 &&
                     end - first <= ES_SPAN_STAGES &&
-                    ceil_div(grid->strips, unit) >= ES_SPAN_LEAST * p->members;
+                    ceil_div(grid->strips, unit) >= least * p->members;
         for (int i = first; i < end && fits; i++)
             fits = p->stages[i].kind == ES_STAGE_CONV && (i == first || goes_on(p, g, i));
         for (int i = first; i < end && fits; i++) p->stages[i].span_unit = unit;
@@ -705,8 +705,9 @@ static size_t rings_of_spans(es_native_plan *p, int group, size_t offset) {
         if (c->readers == 1) continue;
         c->strips = span_strips(p, group, i);
         c->offset = offset;
-        c->apart = span_cache(p, group, i) / sizeof(float);
-        offset += span_cache(p, group, i) * members;
+        const size_t bytes = span_cache(p, group, i);
+        c->apart = bytes / sizeof(float);
+        offset += bytes * members;
     }
     return offset;
 }

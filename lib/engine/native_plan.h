@@ -202,9 +202,16 @@ enum { ES_TILES_A_PASS = 19, ES_MOST_TILES = 28 };
  * all that it has of a task where it makes the weights for itself. */
 int es_native_pass_blocks(const es_native_plan *plan, const es_stage *stage);
 
-/* Groups done in spans (native_spans.h): stages at most; units of a member at least; units of which
- * rings hold the rows, but for one more row; bytes that all members' rings take at most. */
-enum { ES_SPAN_STAGES = 8, ES_SPAN_LEAST = 4, ES_SPAN_HELD = 2, ES_SPAN_BYTES = 64 << 20 };
+/* Groups done in spans (native_spans.h): stages at most; units of a member at least, so that all have as
+ * much to do, and of two members, who are faster so with fewer, too; units of which rings hold the
+ * rows, but for one more row; bytes that all members' rings take at most. */
+enum {
+    ES_SPAN_STAGES = 8,
+    ES_SPAN_LEAST = 8,
+    ES_SPAN_LEAST_TWO = 4,
+    ES_SPAN_HELD = 2,
+    ES_SPAN_BYTES = 64 << 20
+};
 
 /* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };

@@ -4,6 +4,7 @@
 
 #include "base/dtype.h"
 #include "engine/native_plan.h"
+#include "engine/portions.h"
 
 typedef struct es_native_run {
     const es_native_plan *plan;
@@ -31,6 +32,16 @@ static inline es_native_scratch es_native_scratch_of(const es_native_run *run, i
     s.patch = base;
     s.staging = (float *)(void *)(base + es_aligned(p->patch));
     return s;
+}
+
+/* How fast members have been of late, by member. */
+static inline es_pace *es_native_paces(const es_native_run *run) {
+    return (es_pace *)(void *)(run->arena + run->plan->paces);
+}
+
+/* Room for what members have left of two tasks, by member. */
+static inline es_portions *es_native_hands(const es_native_run *run) {
+    return (es_portions *)(void *)(run->arena + run->plan->hands);
 }
 
 /* Whose rings hold what: rows top .. bottom-1 the member's own, those before and after them others'.

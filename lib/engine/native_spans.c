@@ -1,6 +1,5 @@
 #include "engine/native_spans.h"
 
-#include "engine/portions.h"
 #include "engine/stretch.h"
 
 /* One member on its way. */
@@ -15,13 +14,6 @@ typedef struct walk {
     es_native_span span;
 } walk;
 
-static es_portions *hands_of(const es_native_run *run) {
-    return (es_portions *)(void *)(run->arena + run->plan->hands);
-}
-static es_pace *paces_of(const es_native_run *run) {
-    return (es_pace *)(void *)(run->arena + run->plan->paces);
-}
-
 void es_native_spans_deal(es_native_spans *a) {
     const es_native_plan *p = a->run->plan;
     const int first = p->group_first[a->group];
@@ -31,8 +23,8 @@ void es_native_spans_deal(es_native_spans *a) {
     a->seats = (es_native_seat *)(void *)(a->run->arena + p->seats);
     /* One unit is each member's own; what goes beyond that is dealt. */
     const int units = (s->grid.strips + a->unit - 1) / a->unit - p->members;
-    es_portions *hands = hands_of(a->run);
-    es_portions_deal(hands, paces_of(a->run), p->members, units);
+    es_portions *hands = es_native_hands(a->run);
+    es_portions_deal(hands, es_native_paces(a->run), p->members, units);
     for (int m = 0; m < p->members; m += 2) {
         es_native_seat *pair = &a->seats[m];
         const bool two = m + 1 < p->members;
@@ -84,7 +76,7 @@ static double undone(const walk *w, const es_native_seat *seat, int count, doubl
  */
 static bool worth_claiming(const walk *w, int left) {
     if (!w->towards) return true;
-    const es_pace *paces = paces_of(w->all->run);
+    const es_pace *paces = es_native_paces(w->all->run);
     const double mine = es_pace_cost(paces + w->span.member),
                  theirs = es_pace_cost(paces + (w->towards - w->all->seats));
     if (mine <= 0 || theirs <= 0) return true;
@@ -188,7 +180,7 @@ static void do_unit(const walk *w, int stage, int j) {
     for (int i = 0; i < portions; i++)
         work += es_native_do(a->run, &task, &w->span, units.count * i / portions,
                              units.count * (i + 1) / portions);
-    es_pace_learn(paces_of(a->run) + w->span.member, work, es_seconds() - began);
+    es_pace_learn(es_native_paces(a->run) + w->span.member, work, es_seconds() - began);
     atomic_fetch_add(&w->seat->done[stage], 1);
     es_team_tell(a->run->context->team);
 }
