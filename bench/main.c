@@ -75,7 +75,8 @@ static const struct {
 } sections[SECTIONS] = {
     {"machine", "### This machine, a core while two are busy\n\n| | |\n| --- | --- |\n"},
     {"stages",
-     "### Stages: products in F(6x6,3x3), in BF16 of plain convolution, share of the peak of the "
+     "### Stages: products in F(6x6,3x3), of bfloat16 in F(4x4,3x3) or along rows, share of the "
+     "peak of the "
      "instruction that multiplies; transforms, ns a tile and 16 channels\n\n"
      "| tier | 64→32 | 96→32 | 128→32 | 160→32 | 192→64 | 64→64 | in F6 | out F6 | in F6 x2 "
      "| in F4 | out F4 |\n"

@@ -15,10 +15,11 @@ static float *floats(size_t n) {
     return p;
 }
 
-/* One convolution's products, F(6,3): weights stream as in a dense block, tiles lie in L2.  The
- * median of several shares, each against the peak measured just before. */
+/* One convolution's products, F(6,3), or F(4,3) in pairs: weights stream as in a dense block, tiles lie
+ * in L2.  The median of several shares, each against the peak measured just before. */
 static double multiply_share(const es_native_kernels *k, int in, int out, peak_kind kind) {
-    const int points = 64, chunks = in / LANES, blocks = (TILES + k->block - 1) / k->block;
+    const int points = k->pack > 1 ? 36 : 64, places = in / k->pack;
+    const int chunks = places / LANES, blocks = (TILES + k->block - 1) / k->block;
     const size_t step = (size_t)k->block * LANES, chunk = step * (size_t)points;
     const size_t all = 8u << 20; /* bytes of weights, more than any L2 */
     float *v = floats(chunk * (size_t)(chunks * blocks)), *u = floats(all / 4 + 65536);
@@ -37,14 +38,15 @@ static double multiply_share(const es_native_kernels *k, int in, int out, peak_k
                 const float *up = u + at;
                 for (int b = 0; b < blocks; b++) {
                     const bool last = b + 1 == blocks;
-                    es_native_ahead ahead = {
-                        tables[last ? 0 : b + 1], step * (size_t)((p + last) % points),
-                        up + (size_t)(in * k->panel) * (size_t)(blocks - 1 + b) / (size_t)blocks,
-                        blocks};
+                    es_native_ahead ahead = {tables[last ? 0 : b + 1],
+                                             step * (size_t)((p + last) % points),
+                                             up + (size_t)(places * k->panel) *
+                                                      (size_t)(blocks - 1 + b) / (size_t)blocks,
+                                             blocks};
                     k->multiply_panel(tables[b], step * (size_t)p, k->block, up, chunks,
                                       m + (size_t)((b * points + p) * k->block * k->panel), &ahead);
                 }
-                at = (at + (size_t)(in * k->panel)) % (all / 4);
+                at = (at + (size_t)(places * k->panel)) % (all / 4);
             }
         t = seconds() - t;
         shares[round] =
@@ -172,7 +174,7 @@ static void direct_stages(const es_direct_kernels *k, peak_kind kind, output *to
     fprintf(to->json, "]}\n");
 }
 
-static void native_stages(const es_native_kernels *k, output *to) {
+static void native_stages(const es_native_kernels *k, peak_kind kind, output *to) {
     static const struct {
         es_native_shape s;
         bool in;
@@ -181,12 +183,16 @@ static void native_stages(const es_native_kernels *k, output *to) {
                       {ES_NATIVE_F6_UP, true},
                       {ES_NATIVE_F4, true},
                       {ES_NATIVE_F4, false}};
-    const peak_kind kind = strcmp(k->name, "avx512") == 0 ? PEAK_FMA512 : PEAK_FMA256;
     double shares[CONVS] = {0};
     for (int c = 0; c < CONVS && peak_of(kind, 1) > 0; c++)
         shares[c] = multiply_share(k, convs[c][0], convs[c][1], kind);
     print_shares(k->name, shares, to);
     for (int t = 0; t < 5; t++) {
+        if (k->pack > 1 && transforms[t].s != ES_NATIVE_F4) { /* not what pairs are taken for */
+            fprintf(to->markdown, " |");
+            fprintf(to->json, "%snull", t ? ", " : "");
+            continue;
+        }
         const double ns = transform_time(k, transforms[t].s, transforms[t].in);
         fprintf(to->markdown, " %.0f |", ns);
         fprintf(to->json, "%s%.1f", t ? ", " : "", ns);
@@ -201,10 +207,12 @@ int bench_stages(output *to) {
         const char *why;
         if (esrgan_tier_get(i, &tier, NULL) != ESRGAN_OK || !tier.usable) continue;
         const es_native_kernels *k = es_tier_kernels(tier.name, &why);
-        if (k && strcmp(k->name, tier.name) == 0) native_stages(k, to);
+        if (k && strcmp(k->name, tier.name) == 0)
+            native_stages(k, strcmp(k->name, "avx512") == 0 ? PEAK_FMA512 : PEAK_FMA256, to);
+        else if ((k = es_tier_pairs(tier.name)) != NULL)
+            native_stages(k, PEAK_DOT, to);
     }
 #if defined(__x86_64__)
-    direct_stages(&es_direct_avx512bf16, PEAK_DOT, to);
     direct_stages(&es_direct_amx, PEAK_TILES, to);
 #endif
     return 0;

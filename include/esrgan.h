@@ -293,9 +293,10 @@ typedef struct esrgan_session_options {
     esrgan_progress_fn progress; /* NULL: none */
     void *progress_context;
     esrgan_trace_fn trace; /* NULL: none.  Costs speed: fusion is given up where data is asked
-                              for.  Called on the thread that runs the session.  BF16 on matrix
-                              instructions (tiers "amx", "avx512bf16") is not traced: AUTO and
-                              native then run the vector kernels of the next tier.                 */
+                              for.  Called on the thread that runs the session.  BF16 by
+                              direct convolution (tier "amx"; "avx512bf16" where features or growth
+                              are no multiple of 32) is not traced: AUTO and native then run the
+                              vector kernels of the next tier.                                     */
     void *trace_context;
     const char *trace_filter; /* globs with * and ?, separated by commas; NULL: every value */
     const esrgan_allocator *allocator;  /* NULL: malloc and free */

@@ -89,7 +89,7 @@ typedef struct es_direct_row {
     int pixels; /* TILE for each tile, or fewer of the last one */
 } es_direct_row;
 
-/* F(4,3) along rows, at points 0 1 -1 2 -2 infinity. */
+/* F(4,3) along rows, at the points of native_winograd.h. */
 typedef struct es_direct_tiles {
     /* Tile t's lines TILE * t .. TILE * t + 5, of which the first and the last belong to its
      * neighbours, become line t of each point's lines; rounded. */

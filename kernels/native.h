@@ -11,6 +11,10 @@
  *   multiply  v[point] u[point]      -> m[point][tile][channel out of a panel]
  *   output    m[point]               -> m x m pixels, with bias, activation and residuals
  *
+ * In kernels that multiply bfloat16, two channels share a place: v[point][tile][channel / 2] and
+ * u[point][channel in / 2][channel out] are pairs, the even channel in the lower half of 32 bits, and
+ * what is a float below is such a pair.  Denormals count as zero there.  Sums are float as ever.
+ *
  * All sums run in an order that depends on nothing but the shapes, so a pixel's value does not
  * depend on how tiles are dealt out.
  */
@@ -75,14 +79,15 @@ typedef struct es_native_store {
 
 /*
  * rows[i] is the first channel of the i-th of `patch` rows, `step` the bytes between its pixels.
- * Channels come in chunks of LANES: v[c / LANES * chunk_stride + p * point_stride + c % LANES] is
- * written for every point p and channel c < channels (a multiple of LANES).
+ * Channels come in chunks of LANES (in pairs, of 2 LANES): v[c / LANES * chunk_stride + p * point_stride
+ * + c % LANES] is written for every point p and channel c < channels (a multiple of a chunk's).
  */
 typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int channels, float *v,
                                 size_t point_stride, size_t chunk_stride);
 
 /* Kernels as stored, at any place in memory: LANES channels out, `row` bytes apart, of LANES channels
- * in of nine floats each, rounded to `format` -> u[p * point_stride + in * channel_stride + out]. */
+ * in of nine floats each, rounded to `format` -> u[p * point_stride + in * channel_stride + out]; of
+ * pairs, in / 2. */
 typedef void (*es_native_weights)(const void *g, size_t row, es_native_format format, float *u,
                                   size_t channel_stride, size_t point_stride);
 
@@ -133,6 +138,7 @@ typedef void (*es_native_tally_add)(const es_native_region *region, es_native_ta
 typedef struct es_native_kernels {
     const char *name;
     int vector; /* channels of a vector                                                          */
+    int pack;   /* channels of a place in v and u: 1 float, or 2 bfloat16 */
     int panel; /* channels out of a full panel; a multiple of LANES, the rest goes LANES at a time */
     int block; /* tiles that one register block takes                                             */
     es_native_multiply multiply_panel, multiply_lanes;
@@ -145,6 +151,7 @@ typedef struct es_native_kernels {
 extern const es_native_kernels es_native_scalar;
 extern const es_native_kernels es_native_avx2;
 extern const es_native_kernels es_native_avx512;
+extern const es_native_kernels es_native_avx512bf16;
 extern const es_native_kernels es_native_neon;
 
 #endif

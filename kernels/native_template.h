@@ -25,6 +25,13 @@
  *   VF_FOUR, vf_four(p)          four channels of a tile
  *   vf_one(four, c)              channel c of them, as vf_accumulate_one(sum, one, c, w) takes it
  *
+ * and, where a product takes pairs of channels in bfloat16 (a float's place then holds two of them),
+ *
+ *   PACK                         2
+ *   vf_row(low, high)            2 VL channels in a row, rounded: VL pairs
+ *   vf_pair(even, odd)           the same of VL even channels and VL odd ones
+ *   vf_accumulate                sum = a * b of either channel + sum
+ *
  * Everything is inlined with constant arguments; the functions at the end are what comes of it.
  */
 #include <stddef.h>
@@ -48,6 +55,12 @@
 
 #ifndef vf_accumulate_at
 #define vf_accumulate_at(sum, p, w) ((sum) = vf_fma(vf_set1(*(p)), w, sum))
+#endif
+
+#ifndef PACK
+#define PACK               1
+#define vf_row(low, high)  (low)
+#define vf_pair(even, odd) (even)
 #endif
 
 #ifndef HELD
@@ -87,10 +100,10 @@ ES_INLINE void transform_in(es_native_shape shape, const VF *d, VF *t) {
 ES_INLINE void transform_out(es_native_shape shape, const VF *m, VF *o) {
     switch (shape) {
     case ES_NATIVE_F2: winograd_out2(m, 0, o); break;
-    case ES_NATIVE_F4: winograd_out4(m, 0, o); break;
+    case ES_NATIVE_F4: winograd_out4(m, o); break;
     case ES_NATIVE_F6: winograd_out6(m, 0, o); break;
     case ES_NATIVE_F2_UP: winograd_out2(m, 1, o); break;
-    case ES_NATIVE_F4_UP: winograd_out4(m, 1, o); break;
+    case ES_NATIVE_F4_UP: winograd_out4_up(m, o); break;
     default: winograd_out6(m, 1, o); break;
     }
 }
@@ -98,10 +111,10 @@ ES_INLINE void transform_out(es_native_shape shape, const VF *m, VF *o) {
 ES_INLINE void transform_weights(es_native_shape shape, const VF *g, VF *t) {
     switch (shape) {
     case ES_NATIVE_F2: winograd_weights2(g, 0, t); break;
-    case ES_NATIVE_F4: winograd_weights4(g, 0, t); break;
+    case ES_NATIVE_F4: winograd_weights4(g, t); break;
     case ES_NATIVE_F6: winograd_weights6(g, 0, t); break;
     case ES_NATIVE_F2_UP: winograd_weights2(g, 1, t); break;
-    case ES_NATIVE_F4_UP: winograd_weights4(g, 1, t); break;
+    case ES_NATIVE_F4_UP: winograd_weights4_up(g, t); break;
     default: winograd_weights6(g, 1, t); break;
     }
 }
@@ -120,6 +133,7 @@ ES_INLINE int patch_of(es_native_shape s) {
  * between two cores that costs as much as to fetch it.  A tile's points and pixels take as many
  * lines as a first-level cache has, so that nothing is asked for long before its use.
  */
+enum { CHANNELS = ES_NATIVE_LANES * PACK }; /* of a chunk */
 #define ES_OWN(p)  __builtin_prefetch(p, 1, 3)
 #define ES_NEAR(p) __builtin_prefetch(p, 0, 3)
 
@@ -131,30 +145,33 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
     const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
     const char *row[ES_NATIVE_MAX_PATCH];
     const ptrdiff_t next = step * (shape < ES_NATIVE_F2_UP ? tile_of(shape) : tile_of(shape) / 2);
-    const int chunks = channels / ES_NATIVE_LANES;
+    const int chunks = channels / CHANNELS;
     const ptrdiff_t back = (ptrdiff_t)chunk_stride * (chunks - 1);
     ES_UNROLL for (int i = 0; i < n; i++) row[i] = rows[i];
-    for (int c = 0; c < channels; c += VL) {
-        VF t[ES_NATIVE_MAX_PATCH][ES_NATIVE_MAX_PATCH];
-        ptrdiff_t at = c * size, soon = c + VL < channels ? at + VL * size : next;
-        for (int j = 0; j < n; j++, at += step, soon += step) {
-            VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
-            ES_UNROLL for (int i = 0; i < n; i++) {
-                d[i] = load(format, row[i] + at);
-                ES_NEAR(row[i] + soon);
+    for (int c = 0; c < channels; c += PACK * VL) {
+        VF t[PACK][ES_NATIVE_MAX_PATCH][ES_NATIVE_MAX_PATCH];
+        for (int q = 0; q < PACK; q++) {
+            ptrdiff_t at = (c + q * VL) * size;
+            ptrdiff_t soon = n <= 6 || c + q * VL + VL >= channels ? at + next : at + VL * size;
+            for (int j = 0; j < n; j++, at += step, soon += step) {
+                VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
+                ES_UNROLL for (int i = 0; i < n; i++) {
+                    d[i] = load(format, row[i] + at);
+                    ES_NEAR(row[i] + soon);
+                }
+                transform_in(shape, d, r);
+                ES_UNROLL for (int i = 0; i < side; i++) t[q][i][j] = r[i];
             }
-            transform_in(shape, d, r);
-            ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
         }
-        const int chunk = c / ES_NATIVE_LANES;
+        const int chunk = c / CHANNELS;
         const ptrdiff_t later =
             chunk + 1 < chunks ? (ptrdiff_t)chunk_stride : ES_NATIVE_LANES - back;
-        float *out = v + (size_t)chunk * chunk_stride + c % ES_NATIVE_LANES;
+        float *out = v + (size_t)chunk * chunk_stride + c % CHANNELS / PACK;
         for (int i = 0; i < side; i++, out += side * point_stride) {
-            VF r[ES_NATIVE_MAX_PATCH];
-            transform_in(shape, t[i], r);
+            VF r[PACK][ES_NATIVE_MAX_PATCH];
+            ES_UNROLL for (int q = 0; q < PACK; q++) transform_in(shape, t[q][i], r[q]);
             ES_UNROLL for (int j = 0; j < side; j++) {
-                vf_store(out + j * point_stride, r[j]);
+                vf_store(out + j * point_stride, vf_row(r[0][j], r[PACK - 1][j]));
                 ES_OWN(out + (ptrdiff_t)(j * point_stride) + later);
             }
         }
@@ -183,20 +200,22 @@ ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_nati
             if (format != ES_NATIVE_F32) round_to(format, k + i);
             vf_turn(k + i);
         }
-        for (int c = 0; c < ES_NATIVE_LANES; c++) {
-            VF t[ES_NATIVE_MAX_PATCH][3];
-            ES_UNROLL for (int j = 0; j < 3; j++) {
-                VF d[3], r[ES_NATIVE_MAX_PATCH];
-                ES_UNROLL for (int i = 0; i < 3; i++) d[i] = k[c * 9 + i * 3 + j];
-                transform_weights(shape, d, r);
-                ES_UNROLL for (int i = 0; i < side; i++) t[i][j] = r[i];
+        for (int c = 0; c < ES_NATIVE_LANES; c += PACK) {
+            VF t[PACK][ES_NATIVE_MAX_PATCH][3];
+            for (int q = 0; q < PACK; q++) {
+                ES_UNROLL for (int j = 0; j < 3; j++) {
+                    VF d[3], r[ES_NATIVE_MAX_PATCH];
+                    ES_UNROLL for (int i = 0; i < 3; i++) d[i] = k[(c + q) * 9 + i * 3 + j];
+                    transform_weights(shape, d, r);
+                    ES_UNROLL for (int i = 0; i < side; i++) t[q][i][j] = r[i];
+                }
             }
-            float *out = u + (size_t)c * channel_stride;
+            float *out = u + (size_t)(c / PACK) * channel_stride;
             ES_UNROLL for (int i = 0; i < side; i++, out += (size_t)side * point_stride) {
-                VF r[ES_NATIVE_MAX_PATCH];
-                transform_weights(shape, t[i], r);
+                VF r[PACK][ES_NATIVE_MAX_PATCH];
+                ES_UNROLL for (int q = 0; q < PACK; q++) transform_weights(shape, t[q][i], r[q]);
                 ES_UNROLL for (int j = 0; j < side; j++) {
-                    vf_store(out + (size_t)j * point_stride, r[j]);
+                    vf_store(out + (size_t)j * point_stride, vf_pair(r[0][j], r[PACK - 1][j]));
                     ES_OWN(out + (size_t)j * point_stride + 2 * channel_stride);
                 }
             }
@@ -249,8 +268,11 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
         const VF bias = vf_load(s->bias + c);
         for (int i = 0; i < s->height; i++) {
             VF r[ES_NATIVE_MAX_TILE];
-            t[i][1] = vf_add(t[i][1], bias); /* point 1 is part of every output */
+            /* Point 1 is part of every output, where there is one. */
+            if (shape != ES_NATIVE_F4) t[i][1] = vf_add(t[i][1], bias);
             transform_out(shape, t[i], r);
+            if (shape == ES_NATIVE_F4)
+                ES_UNROLL for (int j = 0; j < tile; j++) r[j] = vf_add(r[j], bias);
             if (s->width == tile)
                 finish(format, tile, tile, s, i, c * size, r);
             else
@@ -409,6 +431,7 @@ ES_TALLY(BF16)
 const es_native_kernels KERNELS = {
     .name = KERNELS_NAME,
     .vector = VL,
+    .pack = PACK,
     .panel = PANEL,
     .block = BLOCK,
     .multiply_panel = multiply_panel,

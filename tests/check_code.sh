@@ -50,7 +50,7 @@ is "$(listing 4 | loops)" "multiply_panel: a loop of 30 products goes by way of 
 vmovaps %zmm3,0x40(%rsp)" "too many stores"
 is "$(listing 0 | head -n 80 | loops)" "multiply_panel: 2 loops of 24 products and more, not 4" "rolled loops"
 
-x86="kernels/x86/avx2_native kernels/x86/avx512_native"
+x86="kernels/x86/avx2_native kernels/x86/avx512_native kernels/x86/avx512bf16_native"
 neon=kernels/arm/neon_native
 clang_arm="clang --target=$arm -isystem /usr/$arm/include"
 case $(uname -m) in

@@ -88,22 +88,23 @@ static double distance(const float *a, const float *b, size_t n) {
     return sqrt(sum / (double)n) / most;
 }
 
-/* The Winograd tiers of this CPU; the direct ones have tests of their own. */
-static int tiers(const char *names[8]) {
+/* The tiers of this CPU that multiply bfloat16 by Winograd, or all others that do so in FP32; the direct
+ * ones have tests of their own. */
+static int tiers(bool pairs, const char *names[8]) {
     int count = 0;
     for (int i = 0; i < esrgan_tier_count(); i++) {
         esrgan_tier tier = {.size = sizeof tier};
         assert_int_equal(esrgan_tier_get(i, &tier, NULL), ESRGAN_OK);
-        if (tier.usable && !es_tier_is_direct(tier.name)) names[count++] = tier.name;
+        if (!tier.usable) continue;
+        if (pairs ? es_tier_pairs(tier.name) != NULL : !es_tier_is_direct(tier.name))
+            names[count++] = tier.name;
     }
-    assert_true(count > 0);
+    assert_true(pairs || count > 0);
     return count;
 }
 
 static void every_network_agrees_with_the_oracle(void **state) {
     (void)state;
-    const char *names[8];
-    int count = tiers(names);
     unsigned entry = 0;
     for (int m = 0; m < NETWORKS; m++) {
         esrgan_model *model = model_of(&networks[m].net, 11);
@@ -113,11 +114,15 @@ static void every_network_agrees_with_the_oracle(void **state) {
             if (left_out(&entry) || p.out > 400000) continue; /* the oracle is slow */
             float *in = noise(p.in, (uint32_t)k);
             float *truth = forward(model, ESRGAN_REFERENCE, NULL, ESRGAN_FP32, 2, p, in);
-            for (int t = 0; t < count; t++) {
+            for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision++) {
                 /* Allowed: some roundings of single precision through a few tens of layers, of the
                  * storage format where it is a half one. */
                 static const double allowed[] = {4e-6, 4e-3, 3e-2};
-                for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision++) {
+                const char *names[16];
+                int count = tiers(false, names);
+                if (precision == ESRGAN_BF16 && networks[m].net.growth % 32 == 0) /* whole chunks */
+                    count += tiers(true, names + count);
+                for (int t = 0; t < count; t++) {
                     float *got = forward(model, ESRGAN_NATIVE, names[t],
                                          (esrgan_precision)precision, 2, p, in);
                     double error = distance(truth, got, p.out);
@@ -136,12 +141,13 @@ static void every_network_agrees_with_the_oracle(void **state) {
 static void threads_make_no_difference(void **state) {
     (void)state;
     static const int some[][2] = {{1, 1}, {16, 16}, {32, 33}, {29, 71}, {67, 130}};
-    const char *names[8];
-    int count = tiers(names);
     unsigned entry = 0;
     for (int k = 0; k < (share() > 1 ? 4 : 5); k++)
-        for (int t = 0; t < count - (k == 4); t++)
-            for (int precision = ESRGAN_FP32; precision <= ESRGAN_FP16; precision++)
+        for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision++) {
+            const char *names[8];
+            const bool pairs = precision == ESRGAN_BF16;
+            const int count = tiers(pairs, names) - (k == 4 && !pairs);
+            for (int t = 0; t < count; t++)
                 for (int m = 2; m < NETWORKS; m += 3) {
                     if (left_out(&entry)) continue;
                     esrgan_model *model = model_of(&networks[m].net, 12);
@@ -161,6 +167,7 @@ static void threads_make_no_difference(void **state) {
                     free(one), free(in);
                     esrgan_model_free(model);
                 }
+        }
 }
 
 static void a_batch_is_its_pictures(void **state) {
@@ -180,8 +187,7 @@ static void a_batch_is_its_pictures(void **state) {
 }
 
 /* Weights that are kept give the same bits, also where the next picture wants another form. */
-static void kept_weights_make_no_difference(void **state) {
-    (void)state;
+static void keep_weights(esrgan_precision precision) {
     esrgan_model *model = model_of(&networks[share() > 1 ? 1 : 8].net, 15);
     ledger memory;
     ledger_init(&memory);
@@ -190,6 +196,7 @@ static void kept_weights_make_no_difference(void **state) {
     o.backend = ESRGAN_NATIVE;
     o.threads = 2;
     o.keep_weights = 1;
+    o.precision = precision;
     o.allocator = &memory.allocator;
     esrgan_session *session;
     assert_int_equal(esrgan_session_create(model, &o, &session, NULL), ESRGAN_OK);
@@ -208,12 +215,94 @@ static void kept_weights_make_no_difference(void **state) {
             assert_true((uint64_t)(memory.peak - before) <= estimate);
             assert_true((double)(memory.peak - before) >= 0.95 * (double)estimate);
         }
-        float *plain = forward(model, ESRGAN_NATIVE, NULL, ESRGAN_FP32, 2, p, in);
+        float *plain = forward(model, ESRGAN_NATIVE, NULL, precision, 2, p, in);
         assert_memory_equal(plain, got, p.out * sizeof *got);
         free(plain), free(got), free(in);
     }
     esrgan_session_free(session);
     assert_int_equal(memory.now, 0);
+    esrgan_model_free(model);
+}
+
+static void kept_weights_make_no_difference(void **state) {
+    (void)state;
+    keep_weights(ESRGAN_FP32);
+    keep_weights(ESRGAN_BF16);
+}
+
+enum { MOST_VALUES = 64 };
+
+/* The size of every value that is traced, root mean square. */
+typedef struct sizes_of_values {
+    double rms[MOST_VALUES];
+    int values;
+} sizes_of_values;
+
+static int take_size(void *context, const esrgan_trace_value *v) {
+    sizes_of_values *all = context;
+    assert_true(all->values < MOST_VALUES);
+    const int64_t count = v->dims[1] * v->dims[2] * v->dims[3];
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)((const float *)v->data)[i] * ((const float *)v->data)[i];
+    all->rms[all->values++] = sqrt(sum / (double)count);
+    return 0;
+}
+
+static int take_statistics(void *context, const esrgan_trace_value *v) {
+    sizes_of_values *all = context;
+    assert_true(all->values < MOST_VALUES);
+    all->rms[all->values++] = v->statistics->rms;
+    return 0;
+}
+
+/* Traces, and compares the result with `plain`, which the same kernels made. */
+static void trace_values(const esrgan_model *model, esrgan_session_options *o, bool statistics,
+                         picture p, const float *in, const float *plain, sizes_of_values *all) {
+    float *got = malloc(p.out * sizeof *got);
+    assert_non_null(got);
+    all->values = 0;
+    o->trace = statistics ? take_statistics : take_size;
+    o->trace_content = statistics ? ESRGAN_TRACE_STATISTICS : ESRGAN_TRACE_DATA;
+    o->trace_context = all;
+    esrgan_session *session;
+    assert_int_equal(esrgan_session_create(model, o, &session, NULL), ESRGAN_OK);
+    assert_int_equal(esrgan_forward(session, 1, p.height, p.width, in, got, NULL), ESRGAN_OK);
+    assert_int_equal(all->values, esrgan_layer_count(model));
+    if (plain) assert_memory_equal(plain, got, p.out * sizeof *got);
+    esrgan_session_free(session);
+    free(got);
+}
+
+/* A network that bfloat16's own Winograd kernels do is traced by them, value by value or as statistics,
+ * where this CPU has them: the same result, and values of the size that they have in double. */
+static void pairs_are_traced(void **state) {
+    (void)state;
+    const char *names[8];
+    const int count = tiers(true, names);
+    if (count == 0) skip();
+    esrgan_model *model = model_of(&networks[NETWORKS - 1].net, 16);
+    picture p = picture_of(model, 1, 37, 29);
+    float *in = noise(p.in, 8);
+    esrgan_session_options o;
+    esrgan_session_options_init(&o);
+    o.threads = 2;
+    o.backend = ESRGAN_REFERENCE;
+    sizes_of_values truth, got;
+    trace_values(model, &o, false, p, in, NULL, &truth);
+    o.backend = ESRGAN_NATIVE;
+    o.precision = ESRGAN_BF16;
+    for (int t = 0; t < count; t++) {
+        float *plain = forward(model, ESRGAN_NATIVE, names[t], ESRGAN_BF16, 2, p, in);
+        o.isa = names[t];
+        for (int statistics = 0; statistics < 2; statistics++) {
+            trace_values(model, &o, statistics, p, in, plain, &got);
+            for (int i = 0; i < truth.values; i++)
+                assert_true(fabs(got.rms[i] - truth.rms[i]) < 0.01 * truth.rms[i]);
+        }
+        free(plain);
+    }
+    free(in);
     esrgan_model_free(model);
 }
 
@@ -255,6 +344,7 @@ int main(void) {
         cmocka_unit_test(threads_make_no_difference),
         cmocka_unit_test(a_batch_is_its_pictures),
         cmocka_unit_test(kept_weights_make_no_difference),
+        cmocka_unit_test(pairs_are_traced),
         cmocka_unit_test(nonfinite_input_is_local),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

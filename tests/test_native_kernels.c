@@ -71,18 +71,41 @@ static void set(es_native_format f, void *p, size_t i, float x) {
         ((float *)p)[i] = x;
 }
 
+/* ---- Points and weights ---------------------------------------------------------------------- */
+
+/* Channel c of a tile's points, of a block of so many tiles: number of the value, two of which share a
+ * place where kernels take pairs. */
+static size_t of_points(const es_native_kernels *k, size_t chunk, size_t from, int c) {
+    const int wide = LANES * k->pack;
+    return ((size_t)(c / wide) * chunk + from) * (size_t)k->pack + (size_t)(c % wide);
+}
+
+/* The weight of channel c for output o of `wide`. */
+static size_t of_weights(const es_native_kernels *k, int wide, int c, int o) {
+    return ((size_t)(c / k->pack * wide + o)) * (size_t)k->pack + (size_t)(c % k->pack);
+}
+
+static es_native_format held_as(const es_native_kernels *k) {
+    return k->pack > 1 ? ES_NATIVE_BF16 : ES_NATIVE_F32;
+}
+
 /* ---- The transforms as matrices ------------------------------------------------------------- */
 
 typedef double matrix[MAX_SIDE][MAX_SIDE];
 
-/* By interpolation at 0, 1, -1, 2, -2, 1/2, -1/2 and infinity: F(m, 3) with n = m + 2 points.
- * The scaling of points is what the kernels' constants follow. */
-static const double points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+/* By interpolation at these points and infinity: F(m, 3) with n = m + 2 points.  The scaling of points
+ * is what the kernels' constants follow. */
+static const double *points_of(es_native_shape s) {
+    static const double usual[] = {0, 1, -1, 2, -2, 0.5, -0.5},
+                        of_four[] = {0, 2.0 / 3, -2.0 / 3, 1.5, -1.5};
+    return s == ES_NATIVE_F4 ? of_four : usual;
+}
 
 /* Row p of B^T: the polynomial that vanishes at all finite points but p, normalised so that
  * A^T ((G g) (B^T d)) is the convolution with A and G below. */
-static void in_matrix(int tile, matrix b) {
-    int n = tile + 2;
+static void in_matrix(es_native_shape s, matrix b) {
+    const int n = es_native_shape_geometry(s).tile + 2;
+    const double *points = points_of(s);
     memset(b, 0, sizeof(matrix));
     for (int p = 0; p < n; p++) {
         double poly[MAX_SIDE + 1] = {1};
@@ -96,16 +119,18 @@ static void in_matrix(int tile, matrix b) {
     }
 }
 
-static void out_matrix(int tile, matrix a) {
-    int n = tile + 2;
+static void out_matrix(es_native_shape s, matrix a) {
+    const int tile = es_native_shape_geometry(s).tile, n = tile + 2;
+    const double *points = points_of(s);
     memset(a, 0, sizeof(matrix));
     for (int i = 0; i < tile; i++)
         for (int p = 0; p < n - 1; p++) a[i][p] = pow(points[p], i);
     a[tile - 1][n - 1] = 1;
 }
 
-static void weight_matrix(int tile, matrix g) {
-    int n = tile + 2;
+static void weight_matrix(es_native_shape s, matrix g) {
+    const int n = es_native_shape_geometry(s).tile + 2;
+    const double *points = points_of(s);
     memset(g, 0, sizeof(matrix));
     for (int p = 0; p < n - 1; p++) {
         double scale = 1;
@@ -135,6 +160,7 @@ static void every_tier(check_fn check, bool formats) {
         assert_int_equal(esrgan_tier_get(i, &tier, NULL), ESRGAN_OK);
         const char *why;
         const es_native_kernels *k = tier.usable ? es_tier_kernels(tier.name, &why) : NULL;
+        if (!k && tier.usable) k = es_tier_pairs(tier.name);
         if (!k) continue;
         assert_string_equal(k->name, tier.name); /* the tier that was meant */
         for (int s = 0; s < ES_NATIVE_SHAPES; s++)
@@ -152,7 +178,7 @@ static double in_expected(es_native_shape s, double d[MAX_SIDE][MAX_SIDE], int i
                           double *bound) {
     matrix b;
     int n = tile_of(s) + 2;
-    in_matrix(tile_of(s), b);
+    in_matrix(s, b);
     double sum = 0;
     *bound = 0;
     for (int y = 0; y < n; y++)
@@ -166,15 +192,18 @@ static double in_expected(es_native_shape s, double d[MAX_SIDE][MAX_SIDE], int i
 
 static void check_input(const es_native_kernels *k, es_native_shape s, es_native_format f) {
     const int patch = es_native_shape_geometry(s).patch, side = side_of(s), all = side * side;
-    for (int channels = LANES; channels <= 5 * LANES; channels += 2 * LANES) {
+    const double unit =
+        k->pack > 1 ? 1.0 / 128 : 0; /* both are rounded: what is got, and its gain */
+    for (int chunks = 1; chunks <= 5; chunks += 2) {
+        const int channels = chunks * LANES * k->pack;
         const size_t pixel = (size_t)(channels + LANES) * size_of(f); /* some are skipped */
         const size_t point = 3 * LANES, chunk = point * (size_t)all;
-        const size_t floats = chunk * (size_t)(channels / LANES);
-        guarded rows[MAX_SIDE], v = guard((floats - 2 * LANES) * 4, channels == LANES);
+        const size_t floats = chunk * (size_t)chunks;
+        guarded rows[MAX_SIDE], v = guard((floats - 2 * LANES) * 4, chunks == 1);
         const void *row[MAX_SIDE];
         for (int y = 0; y < patch; y++) {
             size_t count = (size_t)patch * pixel - LANES * size_of(f);
-            rows[y] = guard(count, channels == LANES);
+            rows[y] = guard(count, chunks == 1);
             row[y] = rows[y].data;
             for (size_t i = 0; i < count / size_of(f); i++) set(f, rows[y].data, i, number());
         }
@@ -189,12 +218,13 @@ static void check_input(const es_native_kernels *k, es_native_shape s, es_native
                     d[y][x] = get(f, (const char *)row[y] + (size_t)x * pixel, (size_t)c);
             for (int i = 0; i < side; i++)
                 for (int j = 0; j < side; j++) {
-                    float got = out[(size_t)(c / LANES) * chunk + (size_t)(i * side + j) * point +
-                                    (size_t)(c % LANES)];
+                    float got = get(held_as(k), out,
+                                    of_points(k, chunk, (size_t)(i * side + j) * point, c));
                     double bound, expected = in_expected(s, d, i, j, &bound);
                     if (c == 0) gain[i][j] = fabs(expected) > bound / 50 ? got / expected : NAN;
                     if (isnan(gain[i][j])) continue;
-                    if (fabs(got - gain[i][j] * expected) > fabs(gain[i][j]) * bound * 60 * 6e-8)
+                    if (fabs(got - gain[i][j] * expected) >
+                        fabs(gain[i][j]) * (bound * 60 * 6e-8 + fabs(expected) * unit))
                         fail_msg("%s input shape %d format %d point %d,%d channel %d: %g not %g",
                                  k->name, s, f, i, j, c, got, gain[i][j] * expected);
                 }
@@ -234,14 +264,29 @@ static double reference(es_native_shape s, const double *d, const double *g, int
     return sum;
 }
 
+/* By how much errors of what is multiplied grow in row (or column) i of a tile, as squares: the sum
+ * over points of |A|^2 |B|^2 |G|^2 (see native_winograd.h). */
+static double growth(es_native_shape s, int i) {
+    matrix a, b, g;
+    double sum = 0;
+    in_matrix(s, b), out_matrix(s, a), weight_matrix(s, g);
+    for (int p = 0; p < tile_of(s) + 2; p++) {
+        double in = 0, weights = 0;
+        for (int j = 0; j < tile_of(s) + 2; j++) in += b[p][j] * b[p][j];
+        for (int j = 0; j < 3; j++) weights += g[p][j] * g[p][j];
+        sum += a[i][p] * a[i][p] * in * weights;
+    }
+    return sum / 3;
+}
+
 /* Tiles of random pixels through all four kernels; each pixel of each tile is compared. */
 static void convolve(const es_native_kernels *k, es_native_shape s, es_native_format f, job j) {
     const es_native_geometry geometry = es_native_shape_geometry(s);
     const int patch = geometry.patch, all = geometry.points, side = tile_of(s) + 2;
-    const int channels = j.chunks * LANES;
+    const int channels = j.chunks * LANES * k->pack, places = j.chunks * LANES;
     const size_t point = (size_t)j.tiles * LANES, chunk = point * (size_t)all;
     guarded v = guard(chunk * (size_t)j.chunks * 4, j.at_start);
-    guarded u = guard((size_t)all * (size_t)channels * (size_t)j.wide * 4, j.at_start);
+    guarded u = guard((size_t)all * (size_t)places * (size_t)j.wide * 4, j.at_start);
     const size_t m_point = (size_t)j.tiles * (size_t)j.wide;
     guarded m = guard(m_point * (size_t)all * 4, j.at_start);
     double *d = calloc((size_t)(j.tiles * channels * side * side), sizeof *d);
@@ -264,26 +309,27 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                         get(f, rows[y], (size_t)(x * channels + c));
         k->input[s][f](rows, (ptrdiff_t)pixel, channels, (float *)v.data + t * LANES, point, chunk);
     }
+    const es_native_format weight = k->pack > 1 ? ES_NATIVE_F32 : f; /* pairs are rounded later */
     for (int first = 0; first < j.wide; first += LANES)
         for (int c = 0; c < channels; c += LANES) {
             for (int i = 0; i < LANES * LANES * 9; i++) {
                 int o = first + i / (LANES * 9), in = c + i / 9 % LANES;
                 float tap = number(), held[1];
-                set(f, held, 0, tap);
-                g[(o * channels + in) * 9 + i % 9] = get(f, held, 0);
+                set(weight, held, 0, tap);
+                g[(o * channels + in) * 9 + i % 9] = get(weight, held, 0);
                 memcpy(taps + (size_t)(i / (LANES * 9)) * row +
                            (size_t)(i % (LANES * 9)) * sizeof tap,
                        &tap, sizeof tap);
             }
-            k->weights[s](taps, row, f, (float *)u.data + c * j.wide + first, (size_t)j.wide,
-                          (size_t)(channels * j.wide));
+            k->weights[s](taps, row, weight, (float *)u.data + c / k->pack * j.wide + first,
+                          (size_t)j.wide, (size_t)(places * j.wide));
         }
     const float *table[40];
     for (int c = 0; c < j.chunks + 2; c++)
         table[c] = (const float *)v.data + (size_t)(c < j.chunks ? c : j.chunks - 1) * chunk;
     poison(m.data, m_point * (size_t)all);
     for (int p = 0; p < all; p++) {
-        const float *up = (const float *)u.data + (size_t)p * (size_t)(channels * j.wide);
+        const float *up = (const float *)u.data + (size_t)p * (size_t)(places * j.wide);
         es_native_ahead ahead = {table, point * (size_t)p, up, 1 + p % 3};
         (j.wide == k->panel ? k->multiply_panel
                             : k->multiply_lanes)(table, point * (size_t)p, j.tiles, up, j.chunks,
@@ -345,6 +391,9 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                                                         : 0;
                     double allowed =
                         bound * 40 * 6e-8 * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
+                    if (k->pack > 1)
+                        allowed += 8 * sqrt(growth(s, y) * growth(s, x)) * bound /
+                                   (3 * sqrt(channels)) / 512;
                     if (!(fabs(got - sum) <= allowed))
                         fail_msg(
                             "%s shape %d format %d tile %d of %d pixel %d,%d channel %d of %d: "
@@ -402,15 +451,18 @@ static void convolutions(void **state) {
 static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_native_format f) {
     (void)s, (void)f;
     enum { CHUNKS = 3 };
-    const int tiles = k->block, wide = k->panel, channels = CHUNKS * LANES;
-    float *v = malloc((size_t)(channels * tiles) * 4), *u = malloc((size_t)(channels * wide) * 4);
+    const int tiles = k->block, wide = k->panel, places = CHUNKS * LANES;
+    const int channels = places * k->pack;
+    const size_t chunk = (size_t)(tiles * LANES);
+    float *v = malloc((size_t)(places * tiles) * 4), *u = malloc((size_t)(places * wide) * 4);
     float *m = malloc((size_t)(tiles * wide) * 4);
     assert_true(v && u && m);
-    for (int i = 0; i < channels * tiles; i++) v[i] = number();
-    for (int i = 0; i < channels * wide; i++) u[i] = number();
+    const es_native_format held = held_as(k);
+    for (int i = 0; i < channels * tiles; i++) set(held, v, (size_t)i, number());
+    for (int i = 0; i < channels * wide; i++) set(held, u, (size_t)i, number());
     const int bad_tile = tiles / 2, bad_out = wide - 3;
-    v[(1 * tiles + bad_tile) * LANES + 5] = NAN;
-    u[7 * wide + bad_out] = INFINITY;
+    set(held, v, of_points(k, chunk, (size_t)(bad_tile * LANES), channels / 2), NAN);
+    set(held, u, of_weights(k, wide, 7, bad_out), INFINITY);
     const float *table[] = {v, v + tiles * LANES, v + 2 * tiles * LANES, v, v};
     es_native_ahead ahead = {table, 0, u, 1};
     k->multiply_panel(table, 0, tiles, u, CHUNKS, m, &ahead);
@@ -425,7 +477,8 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
                 double sum = 0, bound = 0;
                 for (int c = 0; c < channels; c++) {
                     double part =
-                        (double)v[(c / LANES * tiles + t) * LANES + c % LANES] * u[c * wide + o];
+                        (double)get(held, v, of_points(k, chunk, (size_t)(t * LANES), c)) *
+                        get(held, u, of_weights(k, wide, c, o));
                     sum += part, bound += fabs(part);
                 }
                 assert_true(fabs(got - sum) <= bound * channels * 6e-8);
@@ -571,9 +624,10 @@ static void sixteen_bits(void **state) {
 /* The weights' matrix, too, is that of the points; compared as products with the input's. */
 static void matrices_agree(void **state) {
     (void)state;
-    for (int tile = 2; tile <= 6; tile += 2) {
+    for (es_native_shape s = ES_NATIVE_F2; s <= ES_NATIVE_F6; s++) {
+        const int tile = tile_of(s);
         matrix a, b, g;
-        in_matrix(tile, b), out_matrix(tile, a), weight_matrix(tile, g);
+        in_matrix(s, b), out_matrix(s, a), weight_matrix(s, g);
         for (int y = 0; y < tile; y++)
             for (int x = 0; x < tile + 2; x++)
                 for (int t = 0; t < 3; t++) {

@@ -645,7 +645,7 @@ static void trace_shows_every_value(void **state) {
                 float *traced = result(models[m], &o, s, in);
                 assert_int_equal(r.values, esrgan_layer_count(models[m]));
                 assert_true(isfinite(r.sum));
-                /* BF16 on matrix instructions is not traced: other kernels show the values then. */
+                /* BF16 by direct convolution is not traced: other kernels show the values then. */
                 if (backends[b] != ESRGAN_NATIVE || p != ESRGAN_BF16)
                     assert_memory_equal(plain, traced, count_out(models[m], s) * sizeof *plain);
                 free(traced), free(plain), free(in);

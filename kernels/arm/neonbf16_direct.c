@@ -148,15 +148,14 @@ ES_INLINE void finish_tile(const es_direct_row *r, const float *sums, size_t poi
     float32x4_t m[2][ES_DIRECT_POINTS], out[2][ES_DIRECT_TILE];
     ES_UNROLL for (int p = 0; p < ES_DIRECT_POINTS; p++) {
         eight sum = load_eight(sums + (size_t)p * point_stride);
-        if (p == 1) sum = sum_of(sum, bias); /* which counts once in each pixel */
         m[0][p] = sum.low;
         m[1][p] = sum.high;
     }
-    winograd_out4(m[0], 0, out[0]);
-    winograd_out4(m[1], 0, out[1]);
+    winograd_out4(m[0], out[0]);
+    winograd_out4(m[1], out[1]);
     for (int i = 0; i < ES_DIRECT_TILE && i < pixels; i++) {
         const size_t at = (size_t)((x + i) * ES_DIRECT_LANES + o);
-        eight v = activated((eight){out[0][i], out[1][i]}, r->slope);
+        eight v = activated(sum_of((eight){out[0][i], out[1][i]}, bias), r->slope);
         if (r->near)
             v = added(v, r->near_scale, r->near + at, r->near_low ? r->near_low + at : NULL);
         if (r->far) v = added(v, r->far_scale, r->far + at, r->far_low ? r->far_low + at : NULL);
@@ -179,7 +178,7 @@ ES_INLINE void points_of(const float *at, size_t stride, int outputs, int there,
     for (int o = 0; o < ES_DIRECT_HALF; o += 4) {
         const float32x4_t in[3] = {vld1q_f32(g[0] + o), vld1q_f32(g[1] + o), vld1q_f32(g[2] + o)};
         float32x4_t out[ES_DIRECT_POINTS];
-        winograd_weights4(in, 0, out);
+        winograd_weights4(in, out);
         for (int p = 0; p < ES_DIRECT_POINTS; p++) vst1q_f32(points[p] + o, out[p]);
     }
 }

@@ -75,10 +75,9 @@ static void finish_row(const es_direct_row *r, const float *sums, size_t point_s
                 sums + o / ES_DIRECT_HALF * (ES_DIRECT_SUMS / 2) + o % ES_DIRECT_HALF;
             float m[ES_DIRECT_POINTS], out[ES_DIRECT_TILE];
             for (int p = 0; p < ES_DIRECT_POINTS; p++) m[p] = from[(size_t)p * point_stride];
-            m[1] += r->bias[o]; /* which counts once in each pixel */
-            winograd_out4(m, 0, out);
+            winograd_out4(m, out);
             for (int i = 0; i < ES_DIRECT_TILE && x + i < r->pixels; i++)
-                leave_row(r, (size_t)((x + i) * ES_DIRECT_LANES + o), out[i]);
+                leave_row(r, (size_t)((x + i) * ES_DIRECT_LANES + o), out[i] + r->bias[o]);
         }
 }
 
@@ -90,9 +89,8 @@ static void pack_points(const float *weight, size_t stride, int outputs, int cha
                 static const float none[3];
                 const bool there = o < outputs && c < channels;
                 float points[ES_DIRECT_POINTS];
-                winograd_weights4(there ? weight + (size_t)o * stride + (size_t)(c * 9 + i * 3)
-                                        : none,
-                                  0, points);
+                winograd_weights4(
+                    there ? weight + (size_t)o * stride + (size_t)(c * 9 + i * 3) : none, points);
                 for (int p = 0; p < ES_DIRECT_POINTS; p++)
                     packed[(size_t)p * point_stride + (size_t)(i * ES_DIRECT_PANEL) +
                            (size_t)place_bf16(c, o)] = narrow_bf16(points[p]);

@@ -44,19 +44,20 @@ static void expand(const uint16_t *lines, int tiles, uint16_t *points, size_t po
     }
 }
 
-/* A tile's four pixels, channels o .. o + 15, before anything is added to them.  Point 1 counts once
- * in each of them, and brings the bias. */
+/* A tile's four pixels, channels o .. o + 15, before anything else is added to them. */
 ES_INLINE void pixels_of(const es_direct_row *row, const float *sums, size_t point_stride, int o,
                          __m512 *out) {
     __m512 m[ES_DIRECT_POINTS];
 #pragma GCC unroll 6
     for (int p = 0; p < ES_DIRECT_POINTS; p++)
         m[p] = _mm512_load_ps(sums + (size_t)p * point_stride);
-    m[1] = _mm512_add_ps(m[1], _mm512_loadu_ps(row->bias + o));
-    winograd_out4(m, 0, out);
+    winograd_out4(m, out);
+    const __m512 bias = _mm512_loadu_ps(row->bias + o);
 #pragma GCC unroll 4
-    for (int i = 0; i < ES_DIRECT_TILE; i++)
+    for (int i = 0; i < ES_DIRECT_TILE; i++) {
+        out[i] = _mm512_add_ps(out[i], bias);
         out[i] = _mm512_max_ps(out[i], _mm512_mul_ps(_mm512_set1_ps(row->slope), out[i]));
+    }
 }
 
 /* A tile, of which `pixels` leave; `plain` where nothing is added and there are no low bytes. */
@@ -109,8 +110,8 @@ static void pack(const float *weight, size_t stride, int outputs, int channels, 
         taps_of(weight + 9, rows, c + 1 < channels ? wanted : 0, odd);
         for (int i = 0; i < 3; i++) {
             __m512 low[ES_DIRECT_POINTS], high[ES_DIRECT_POINTS];
-            winograd_weights4(even + 3 * i, 0, low);
-            winograd_weights4(odd + 3 * i, 0, high);
+            winograd_weights4(even + 3 * i, low);
+            winograd_weights4(odd + 3 * i, high);
             for (int p = 0; p < ES_DIRECT_POINTS; p++) {
                 __m512i both = (__m512i)_mm512_cvtne2ps_pbh(high[p], low[p]);
                 _mm512_store_si512(

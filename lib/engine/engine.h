@@ -76,8 +76,8 @@ extern const es_engine es_engine_reference, es_engine_openblas, es_engine_native
 const char *es_openblas_load(void);
 
 /* Not a backend of its own: what native uses for BF16 where direct convolution on matrix
- * instructions is the fastest, and where one of its tiers is asked for ("amx", "avx512bf16",
- * "neonbf16"; "neonfp16" for FP16). */
+ * instructions is the fastest, and where one of its tiers is asked for ("amx", "neonbf16", and
+ * "avx512bf16" for networks without whole pairs of vectors; "neonfp16" for FP16). */
 extern const es_engine es_engine_direct;
 
 /* Reports progress within the run (0..1), from member 0 only; ESRGAN_E_CANCELLED where the caller

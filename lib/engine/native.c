@@ -9,34 +9,49 @@
 #include "engine/native_spans.h"
 #include "engine/tiers.h"
 
+/* Kernels that multiply pairs of bfloat16, where the tier that is asked for, or the best, has them, and
+ * the network has something for them. */
+static const es_native_kernels *pairs_of(const es_context *context) {
+    if (context->precision != ESRGAN_BF16) return NULL;
+    const es_native_kernels *pairs = es_tier_pairs(context->isa);
+    return pairs && es_native_plan_takes_pairs(context->network, pairs) ? pairs : NULL;
+}
+
 /* Half precision goes to the direct engine where there are instructions that make it the faster one,
  * or where one of its tiers is asked for. */
 static bool goes_direct(const es_context *context) {
+    if (pairs_of(context)) return false;
     return es_tier_is_direct(context->isa) ||
            (context->isa == NULL && es_engine_direct.refuses(context) == NULL);
+}
+
+/* Kernels for all that is not done in pairs. */
+static const es_native_kernels *kernels_of(const es_context *context, const char **why) {
+    return es_tier_kernels(pairs_of(context) ? NULL : context->isa, why);
 }
 
 static const char *refuses(const es_context *context) {
     if (goes_direct(context)) return es_engine_direct.refuses(context);
     const char *why;
     if (context->precision == ESRGAN_FP64) return "the native kernels compute in single precision";
-    if (!es_tier_kernels(context->isa, &why)) return why;
+    if (!kernels_of(context, &why)) return why;
     return es_native_plan_refuses(context->network);
 }
 
 static const char *tier_name(const es_context *context) {
     if (goes_direct(context)) return es_engine_direct.tier(context);
     const char *why;
-    const es_native_kernels *kernels = es_tier_kernels(context->isa, &why);
+    const es_native_kernels *kernels = pairs_of(context);
+    if (!kernels) kernels = kernels_of(context, &why);
     return kernels ? kernels->name : "none";
 }
 
 static esrgan_status plan_of(const es_context *context, int height, int width,
                              es_native_plan **plan, esrgan_error *error) {
     const char *why;
-    const es_native_kernels *kernels = es_tier_kernels(context->isa, &why);
+    const es_native_kernels *kernels = kernels_of(context, &why);
     if (!kernels) return es_fail(error, ESRGAN_E_UNSUPPORTED, "%s", why);
-    return es_native_plan_create(plan, context, kernels, height, width, error);
+    return es_native_plan_create(plan, context, kernels, pairs_of(context), height, width, error);
 }
 
 /* Weights in the kernels' form, of the groups up to `made`, where the session keeps them. */

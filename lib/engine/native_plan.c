@@ -58,9 +58,10 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
 
 /* ---- Tiles --------------------------------------------------------------------------------- */
 
-static es_grid make_grid(const es_native_plan *p, int tile, int height, int width) {
+static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kernels, int tile,
+                         int height, int width) {
     es_grid g = {.tile = tile, .across = ceil_div(width, tile), .down = ceil_div(height, tile)};
-    int most = p->kernels->block;
+    int most = kernels->block;
     int strips = g.across >= 14 ? g.down : at_least(1, g.across * g.down / 42);
     g.rows = ceil_div(g.down, strips);
     g.strips = ceil_div(g.down, g.rows);
@@ -82,33 +83,14 @@ static es_grid make_grid(const es_native_plan *p, int tile, int height, int widt
  */
 static double cost(const es_native_kernels *kernels, const es_op *op, int tile, int height,
                    int width) {
-    const double multiply = 2 + ES_NATIVE_LANES * ES_NATIVE_LANES / 2.0 / kernels->vector;
+    const double multiply =
+        (2 + ES_NATIVE_LANES * ES_NATIVE_LANES / 2.0 / kernels->vector) / kernels->pack;
     double points = (tile + 2) * (tile + 2), in = op->channels_in / 16.0, out = op->channels / 16.0;
     double tiles = (double)ceil_div(height, tile) * ceil_div(width, tile);
     double far = tile == ES_NATIVE_MAX_TILE ? 1.08 : 1;
-    const double weights = 210;
+    const double weights = 210.0 / kernels->pack;
     return far * tiles * points * (in * out * multiply + in * 3 + out * 6) +
            points * in * out * weights;
-}
-
-/*
- * One size of tiles for all that is made at this size, so that transforms can be shared.  It
- * follows from network, picture and tier alone, as results depend on it.
- */
-static int best_tile(const es_native_kernels *kernels, const es_network *n, const es_op *like,
-                     int height, int width) {
-    int best = 0;
-    double least = 0;
-    for (int tile = 2; tile <= ES_NATIVE_MAX_TILE; tile += 2) {
-        double all = 0;
-        for (int i = 0; i < n->op_count; i++) {
-            const es_op *op = &n->ops[i];
-            if (op->kind == ES_OP_CONV && op->num == like->num && op->den == like->den)
-                all += cost(kernels, op, tile, height, width);
-        }
-        if (best == 0 || all < least) best = tile, least = all;
-    }
-    return best;
 }
 
 /* Whether a convolution reads this value beside others: as it is, activated, or added to another. */
@@ -129,7 +111,7 @@ static bool is_concatenated(const es_network *n, int value) {
  * Smaller tiles round less.  Inside a dense block that matters little: what comes out is scaled by
  * 0.2 twice and added to a larger value.  Convolutions of the enlarged picture pass their errors on
  * whole; those that are a small part of the work get smaller tiles.  (x4plus, 23 blocks of random
- * weights: 2.1 dB less error against float64, the same time and memory.)
+ * weights: 1.9 dB less error against float64, the same time and memory.)
  */
 static int careful_tile(const es_network *n, const es_op *op, int tile) {
     double pixels = (double)op->num / op->den * op->num / op->den;
@@ -137,7 +119,54 @@ static int careful_tile(const es_network *n, const es_op *op, int tile) {
     bool passes_errors_on =
         pixels > 1 && op->input_count == 1 && !is_concatenated(n, (int)(op - n->ops));
     if (!passes_errors_on || share > 0.03) return tile;
-    return at_most(tile, share > 0.01 ? 4 : 2);
+    const bool enlarges = n->ops[op->inputs[0]].kind == ES_OP_NEAREST; /* F(4,3) has other points */
+    return at_most(tile, enlarges && share < 0.01 ? 2 : 4);
+}
+
+/*
+ * Whether a convolution takes pairs of bfloat16: those inside a dense block do, which are most of the
+ * work, and whose errors are scaled down before they are added to the trunk.
+ */
+static bool takes_pairs(const es_network *n, const es_op *op, const es_native_kernels *pairs) {
+    if (!pairs || op->kind != ES_OP_CONV) return false;
+    bool dense = op->input_count > 1;
+    for (int i = 0; i < op->input_count; i++) {
+        const es_op *from = &n->ops[op->inputs[i]];
+        if (from->channels % (ES_NATIVE_LANES * pairs->pack) != 0) return false;
+        dense |= from->kind != ES_OP_NEAREST && is_concatenated(n, op->inputs[i]);
+    }
+    return dense;
+}
+
+bool es_native_plan_takes_pairs(const es_network *n, const es_native_kernels *pairs) {
+    for (int i = 0; i < n->op_count; i++)
+        if (takes_pairs(n, &n->ops[i], pairs)) return true;
+    return false;
+}
+
+/* F(4,3)'s points suit bfloat16: 0.9 dB less than plain convolution (x4plus, random weights), where
+ * F(6,3) would be 7 dB less. */
+enum { PAIRS_TILE = 4 };
+
+/*
+ * One size of tiles for all that is made at this size by the same kernels, so that transforms can be
+ * shared.  It follows from network, picture and tier alone, as results depend on it.
+ */
+static int best_tile(const es_native_plan *p, const es_network *n, const es_stage *s) {
+    const int most = s->kernels->pack > 1 ? PAIRS_TILE : ES_NATIVE_MAX_TILE;
+    int best = 0;
+    double least = 0;
+    for (int tile = 2; tile <= most; tile += 2) {
+        double all = 0;
+        for (int i = 0; i < n->op_count; i++) {
+            const es_op *op = &n->ops[i];
+            if (op->kind == ES_OP_CONV && op->num == s->op->num && op->den == s->op->den &&
+                takes_pairs(n, op, p->pairs) == (s->kernels->pack > 1))
+                all += cost(s->kernels, op, tile, s->height, s->width);
+        }
+        if (best == 0 || all < least) best = tile, least = all;
+    }
+    return best;
 }
 
 int es_native_pass_blocks(const es_native_plan *p, const es_stage *s) {
@@ -210,6 +239,18 @@ static void read_stage(builder *b, int value) {
     b->sheet_of[value] = s->output;
 }
 
+/* Where pairs are multiplied, what is added and what comes of it keep all of their bits: the errors of
+ * all dense blocks add up there. */
+static bool is_trunk(const es_native_plan *p, const es_network *n, int value) {
+    if (!p->pairs) return false;
+    for (int i = value; i < n->op_count; i++) {
+        const es_op *op = &n->ops[i];
+        if (op->kind != ES_OP_RESIDUAL && op->kind != ES_OP_ADD) continue;
+        if (i == value || op->inputs[0] == value || op->inputs[1] == value) return true;
+    }
+    return false;
+}
+
 /* The inputs are sheets at first; caches take their place when the tiles are known. */
 static bool conv_stage(builder *b, int index) {
     es_native_plan *p = b->plan;
@@ -219,21 +260,25 @@ static bool conv_stage(builder *b, int index) {
     size_of(b, op, &height, &width);
     es_stage *s = add_stage(p, ES_STAGE_CONV, height, width);
     s->op = op;
+    s->kernels = takes_pairs(n, op, p->pairs) ? p->pairs : p->kernels;
     s->input_count = op->input_count;
     for (int i = 0; i < op->input_count; i++) {
         int from = op->inputs[i];
         if (n->ops[from].kind == ES_OP_NEAREST) from = n->ops[from].inputs[0];
         s->inputs[i] = b->sheet_of[from];
         if (s->inputs[i] < 0) return false;
-        s->chunks += p->sheets[s->inputs[i]].padded / ES_NATIVE_LANES;
+        s->chunks += p->sheets[s->inputs[i]].padded / (ES_NATIVE_LANES * s->kernels->pack);
     }
     s->width_out = pad(op->channels);
     s->last_op = fuse(b, s, index);
     bool last = s->last_op == n->op_count - 1;
-    s->output = add_sheet(p, op->channels, height, width, p->stage_count - 1,
-                          last ? ES_NATIVE_F32 : p->format);
+    for (int i = 0; i < s->links; i++)
+        s->formats[i] = is_trunk(p, n, s->chain[i]) ? ES_NATIVE_F32 : p->format;
+    if (last) s->formats[s->links - 1] = ES_NATIVE_F32;
+    s->output =
+        add_sheet(p, op->channels, height, width, p->stage_count - 1, s->formats[s->links - 1]);
     for (int i = 0; i + 1 < s->links && p->traced; i++)
-        s->taps[i] = add_sheet(p, op->channels, height, width, p->stage_count - 1, p->format);
+        s->taps[i] = add_sheet(p, op->channels, height, width, p->stage_count - 1, s->formats[i]);
     b->sheet_of[s->last_op] = s->output;
     if (last) {
         int sheet = s->output;
@@ -290,7 +335,7 @@ static void repeat_first(es_native_plan *p, int group_first) {
         *s = p->stages[i];
         const es_sheet *old = &p->sheets[s->output];
         s->output =
-            add_sheet(p, old->channels, old->height, old->width, group_first + i, p->format);
+            add_sheet(p, old->channels, old->height, old->width, group_first + i, old->format);
         if (i == 1) s->inputs[0] = p->stages[group_first].output;
     }
     for (int i = group_first + 2; i < p->stage_count; i++)
@@ -324,14 +369,17 @@ static int find_cache(es_native_plan *p, const es_stage *s, int sheet) {
     const es_sheet *from = &p->sheets[sheet];
     int up = s->height / from->height;
     for (int i = p->cache_first[s->group]; i < p->cache_count; i++)
-        if (p->caches[i].sheet == sheet && p->caches[i].up == up) return i;
+        if (p->caches[i].sheet == sheet && p->caches[i].up == up &&
+            p->caches[i].kernels == s->kernels)
+            return i;
     es_cache *c = &p->caches[p->cache_count];
     c->sheet = sheet;
     c->up = up;
+    c->kernels = s->kernels;
     c->shape = s->shape;
     c->grid = s->grid;
     c->points = es_native_shape_geometry(s->shape).points;
-    c->chunks = from->padded / ES_NATIVE_LANES;
+    c->chunks = from->padded / (ES_NATIVE_LANES * s->kernels->pack);
     c->chunk = (size_t)c->points * (size_t)c->grid.room * ES_NATIVE_LANES;
     return p->cache_count++;
 }
@@ -363,18 +411,20 @@ static int strips_at_once(const es_native_plan *p, const es_stage *s) {
 }
 
 static void tiles(es_native_plan *p, const es_network *n) {
-    int usual = 0, sized = -1;
+    const es_stage *like = NULL; /* the last one that tiles were chosen for */
+    int usual = 0;
     for (int i = 0; i < p->stage_count; i++) {
         es_stage *s = &p->stages[i];
         if (i == p->group_first[s->group]) p->cache_first[s->group] = p->cache_count;
         if (s->kind != ES_STAGE_CONV) continue;
-        if (s->height != sized) usual = best_tile(p->kernels, n, s->op, s->height, s->width);
-        sized = s->height;
+        if (!like || s->height != like->height || s->kernels != like->kernels)
+            usual = best_tile(p, n, s);
+        like = s;
         int tile = careful_tile(n, s->op, usual);
         bool doubled = s->height == 2 * p->sheets[s->inputs[0]].height;
         s->shape = (es_native_shape)(tile / 2 - 1 + (doubled ? ES_NATIVE_F2_UP : ES_NATIVE_F2));
-        s->grid = make_grid(p, tile, s->height, s->width);
-        p->key = p->key * 31 + (unsigned)s->shape + 1;
+        s->grid = make_grid(p, s->kernels, tile, s->height, s->width);
+        p->key = p->key * 31 + (unsigned)(s->shape + ES_NATIVE_SHAPES * s->kernels->pack);
         s->least = strips_at_once(p, s);
         for (int k = 0; k < s->input_count; k++) {
             es_sheet *from = &p->sheets[s->inputs[k]];
@@ -384,6 +434,11 @@ static void tiles(es_native_plan *p, const es_network *n) {
             if (up <= 2) from->border = at_least(from->border, beyond - from->width);
         }
     }
+    /* The same for all of one width, so that one frame can take another's place. */
+    for (int i = 0; i < p->sheet_count; i++)
+        for (int k = 0; k < p->sheet_count && p->sheets[i].border > 0; k++)
+            if (p->sheets[k].width == p->sheets[i].width)
+                p->sheets[i].border = at_least(p->sheets[i].border, p->sheets[k].border);
     for (int i = 0; i < p->sheet_count; i++) {
         es_sheet *s = &p->sheets[i];
         s->stride = s->pixel * (size_t)(s->width + (s->border > 0 ? 1 + s->border : 0));
@@ -652,8 +707,8 @@ static bool is_whole(void *context, const es_task *task) {
 }
 
 /* Where the weights of a stage go that are made together, one stage after the other. */
-static size_t place_together(const es_native_plan *p, es_stage *s, size_t at) {
-    const int full = p->kernels->panel, single = s->width_out % full / ES_NATIVE_LANES;
+static size_t place_together(es_stage *s, size_t at) {
+    const int full = s->kernels->panel, single = s->width_out % full / ES_NATIVE_LANES;
     s->weights = at;
     s->bias = at + (size_t)(s->width_out / full) * es_weights_panel(s, full) +
               (size_t)single * es_weights_panel(s, ES_NATIVE_LANES);
@@ -661,9 +716,9 @@ static size_t place_together(const es_native_plan *p, es_stage *s, size_t at) {
 }
 
 /* ... and those of a member's own, one panel at a time. */
-static size_t place_apart(const es_native_plan *p, es_stage *s) {
+static size_t place_apart(es_stage *s) {
     s->weights = 0;
-    s->bias = es_weights_panel(s, es_panel_width(p, s, 0));
+    s->bias = es_weights_panel(s, es_panel_width(s, 0));
     return s->bias + (size_t)s->width_out;
 }
 
@@ -678,10 +733,10 @@ static size_t weights_of(es_native_plan *p, int group) {
         es_stage *s = &p->stages[i];
         if (s->kind != ES_STAGE_CONV) continue;
         if (!apart) {
-            end = place_together(p, s, end);
+            end = place_together(s, end);
             continue;
         }
-        size_t own = es_aligned(place_apart(p, s) * sizeof(float)) / sizeof(float);
+        size_t own = es_aligned(place_apart(s) * sizeof(float)) / sizeof(float);
         if (most < own) most = own;
     }
     for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
@@ -755,6 +810,7 @@ static size_t own_blocks(const es_native_plan *p, const es_stage *s, int k) {
 /* What one member needs: products of some blocks, a tile at the edge, rows on their way. */
 static void scratch(es_native_plan *p, const es_network *n) {
     size_t panel = (size_t)p->kernels->panel;
+    if (p->pairs && panel < (size_t)p->pairs->panel) panel = (size_t)p->pairs->panel;
     for (int i = 0; i < p->stage_count; i++) {
         const es_stage *s = &p->stages[i];
         if (s->kind == ES_STAGE_CONV) {
@@ -791,7 +847,7 @@ static void progress(es_native_plan *p) {
         for (int i = p->group_first[g]; i < p->group_first[g + 1]; i++) {
             const es_stage *s = &p->stages[i];
             if (s->kind == ES_STAGE_CONV)
-                all += cost(p->kernels, s->op, s->grid.tile, s->height, s->width);
+                all += cost(s->kernels, s->op, s->grid.tile, s->height, s->width);
         }
         p->group_work[g + 1] = all;
     }
@@ -858,7 +914,8 @@ void es_native_plan_free(es_native_plan *p) {
 }
 
 esrgan_status es_native_plan_create(es_native_plan **out, const es_context *context,
-                                    const es_native_kernels *kernels, int height, int width,
+                                    const es_native_kernels *kernels,
+                                    const es_native_kernels *pairs, int height, int width,
                                     esrgan_error *error) {
     static const es_native_format formats[] = {[ESRGAN_FP32] = ES_NATIVE_F32,
                                                [ESRGAN_FP16] = ES_NATIVE_F16,
@@ -870,6 +927,7 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
     if (!p) return es_fail(error, ESRGAN_E_MEMORY, "no memory for a plan");
     p->allocator = a;
     p->kernels = kernels;
+    p->pairs = pairs;
     p->members = context->members;
     p->traced = context->trace && context->trace_content != ESRGAN_TRACE_STATISTICS;
     p->keeps = context->keep_weights && !p->traced;

@@ -49,6 +49,7 @@ typedef struct es_grid {
 
 typedef struct es_cache {
     int sheet, up; /* what it is made from, enlarged how many times */
+    const es_native_kernels *kernels;
     es_native_shape shape;
     es_grid grid;
     int points, chunks;
@@ -67,12 +68,14 @@ typedef struct es_stage {
     int group;
     const es_op *op;     /* the convolution */
     int chain[4], links; /* the operations it does, from the convolution on: chain[0..links-1] */
-    int taps[3];         /* where traced: sheets for all of them but the last */
-    int last_op;         /* index of the last operation done in this stage */
+    es_native_format formats[4]; /* of what each of them makes */
+    int taps[3];                 /* where traced: sheets for all of them but the last */
+    int last_op;                 /* index of the last operation done in this stage */
     int input_count;
     int inputs[ES_MAX_INPUTS]; /* caches; for WRITE a sheet */
     int output;                /* sheet, or -1 for WRITE */
     int height, width;         /* of what it makes */
+    const es_native_kernels *kernels;
     es_native_shape shape;
     es_grid grid;          /* READ, WRITE: one row a strip */
     int chunks, width_out; /* channels in / LANES, channels out padded */
@@ -134,6 +137,7 @@ enum { ES_MAX_SAMPLINGS = 32 };
 typedef struct es_native_plan {
     const esrgan_allocator *allocator;
     const es_native_kernels *kernels;
+    const es_native_kernels *pairs; /* for convolutions in dense blocks, or NULL */
     int members;
     bool traced;       /* every stage a group of its own, every value kept until it is shown */
     es_watch *watches; /* where statistics are all that is asked for */
@@ -173,8 +177,13 @@ typedef struct es_native_plan {
 /* NULL where the network is of a kind that this engine can run, else a sentence. */
 const char *es_native_plan_refuses(const es_network *network);
 
+/* Whether some of a network's convolutions can be done by kernels that multiply pairs. */
+bool es_native_plan_takes_pairs(const es_network *network, const es_native_kernels *pairs);
+
+/* `pairs`: kernels that multiply pairs of bfloat16, to be taken where they can be, or NULL. */
 esrgan_status es_native_plan_create(es_native_plan **out, const es_context *context,
-                                    const es_native_kernels *kernels, int height, int width,
+                                    const es_native_kernels *kernels,
+                                    const es_native_kernels *pairs, int height, int width,
                                     esrgan_error *error);
 /* Bytes that the plan itself and a group's tasks take. */
 size_t es_native_plan_bytes(const es_native_plan *plan);
@@ -217,8 +226,8 @@ enum {
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 
 /* Channels of the panel that begins at `channel`: a full one, or one vector of what is left. */
-static inline int es_panel_width(const es_native_plan *p, const es_stage *s, int channel) {
-    const int full = p->kernels->panel;
+static inline int es_panel_width(const es_stage *s, int channel) {
+    const int full = s->kernels->panel;
     return s->width_out - channel < full ? ES_NATIVE_LANES : full;
 }
 

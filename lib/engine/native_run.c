@@ -20,11 +20,13 @@ static float *block_of(const es_native_run *run, const es_cache *c, int member, 
     return (float *)(void *)(run->arena + c->offset) + c->apart * (size_t)member + index * floats;
 }
 
-/* Rows y .. y+count-1 at a column, into `rows`; zeros for those outside. */
-static void rows_at(const es_native_run *run, const es_sheet *s, const es_native_span *span, int y,
-                    int count, int x, const void **rows) {
+/* Rows y .. y+count-1 at a column, into `rows`; zeros for those outside, which have no other columns:
+ * bit i of what is returned says that row i has. */
+static unsigned rows_at(const es_native_run *run, const es_sheet *s, const es_native_span *span,
+                        int y, int count, int x, const void **rows) {
     const char *base = run->arena + s->offset + ((size_t)x + (s->border > 0)) * s->pixel;
     int at = (y + s->rows) % s->rows;
+    unsigned all = 0;
     for (int i = 0; i < count; i++, y++) {
         const bool inside = y >= 0 && y < s->height;
         const int owner = y < span->top      ? span->above
@@ -32,8 +34,22 @@ static void rows_at(const es_native_run *run, const es_sheet *s, const es_native
                                              : span->below;
         rows[i] = inside ? base + (size_t)at * s->stride + (size_t)owner * s->apart
                          : run->arena + run->plan->zeros;
+        all |= (unsigned)inside << i;
         if (++at == s->rows) at = 0;
     }
+    return all;
+}
+
+/* So many bytes on, in the rows that have more. */
+static void go_on(const void **rows, int count, unsigned which, size_t bytes) {
+    for (int i = 0; i < count; i++) rows[i] = (const char *)rows[i] + (which >> i & 1 ? bytes : 0);
+}
+
+/* Where a tile of a strip is, and how many of `most` tiles lie side by side from there on. */
+static int side_by_side(const es_grid *g, int strip, int tile, int most, int *ty, int *tx) {
+    *ty = strip * g->rows + tile / g->across;
+    *tx = tile % g->across;
+    return g->across - *tx < most ? g->across - *tx : most;
 }
 
 /* Enlarged other than by 2, which the kernels do themselves: pixels are gathered. */
@@ -53,22 +69,26 @@ static void gather(const es_native_run *run, const es_cache *c, int y0, int x0, 
     }
 }
 
-static void transform_tile(const es_native_run *run, const es_cache *c, const es_native_span *span,
-                           int ty, int tx, float *out, char *scratch) {
+/* Tiles side by side from tx on, LANES floats apart in v. */
+static void transform_tiles(const es_native_run *run, const es_cache *c, const es_native_span *span,
+                            int ty, int tx, int count, float *v, char *scratch) {
     const es_sheet *s = &run->plan->sheets[c->sheet];
+    const es_native_input input = c->kernels->input[c->shape][s->format];
     const int patch = es_native_shape_geometry(c->shape).patch;
     const int step = c->grid.tile / (c->shape >= ES_NATIVE_F2_UP ? 2 : 1);
-    const int y0 = ty * step - 1, x0 = tx * step - 1;
+    const int y0 = ty * step - 1;
     const void *rows[ES_NATIVE_MAX_PATCH];
-    if (c->up <= 2) {
-        rows_at(run, s, span, y0, patch, x0, rows);
-    } else {
-        gather(run, c, y0, x0, patch, scratch);
-        for (int i = 0; i < patch; i++) rows[i] = scratch + (size_t)(i * patch) * s->pixel;
+    unsigned inside = 0;
+    if (c->up <= 2) inside = rows_at(run, s, span, y0, patch, tx * step - 1, rows);
+    for (int i = 0; i < count; i++, v += ES_NATIVE_LANES) {
+        if (c->up > 2) {
+            gather(run, c, y0, (tx + i) * step - 1, patch, scratch);
+            for (int j = 0; j < patch; j++) rows[j] = scratch + (size_t)(j * patch) * s->pixel;
+        }
+        input(rows, (ptrdiff_t)s->pixel, s->padded, v, (size_t)c->grid.room * ES_NATIVE_LANES,
+              c->chunk);
+        if (c->up <= 2) go_on(rows, patch, inside, (size_t)step * s->pixel);
     }
-    run->plan->kernels->input[c->shape][s->format](rows, (ptrdiff_t)s->pixel, s->padded, out,
-                                                   (size_t)c->grid.room * ES_NATIVE_LANES,
-                                                   c->chunk);
 }
 
 void es_native_clear_borders(const es_native_run *run, int group, int member) {
@@ -88,18 +108,18 @@ void es_native_clear_borders(const es_native_run *run, int group, int member) {
 
 /* ---- Tiles out ----------------------------------------------------------------------------- */
 
-/* One tile and some channels of it. */
-typedef struct tile_out {
+/* Some tiles side by side and some channels of them. */
+typedef struct tiles_out {
     const es_native_span *span;
-    int ty, tx, channel, width;
+    int ty, tx, count, channel, width;
     const float *products;
     size_t point;
     const float *bias;
-} tile_out;
+} tiles_out;
 
-/* The first `links` operations of the stage, from products to pixels where `store` says. */
-static void store_links(const es_native_run *run, const es_stage *s, int links, const tile_out *t,
-                        es_native_store *store, es_native_format format) {
+/* What the first `links` operations of the stage do, but for where it goes: for the first tile. */
+static void set_links(const es_native_run *run, const es_stage *s, int links, const tiles_out *t,
+                      es_native_store *store) {
     const es_native_plan *p = run->plan;
     store->bias = t->bias;
     store->activate = s->activate && links > 1;
@@ -108,49 +128,63 @@ static void store_links(const es_native_run *run, const es_stage *s, int links, 
     for (int k = 0; k < store->residuals; k++) {
         const es_sheet *from = &p->sheets[s->residual[k]];
         const size_t size = from->format == ES_NATIVE_F32 ? 4 : 2;
-        const void *rows[ES_NATIVE_MAX_TILE];
         store->alpha[k] = s->alpha[k];
         store->residual_step[k] = (ptrdiff_t)from->pixel;
         rows_at(run, from, t->span, t->ty * s->grid.tile, store->height, t->tx * s->grid.tile,
-                rows);
-        for (int i = 0; i < store->height; i++)
-            store->residual[k][i] = (const char *)rows[i] + (size_t)t->channel * size;
+                store->residual[k]);
+        go_on(store->residual[k], store->height, ~0u, (size_t)t->channel * size);
     }
-    p->kernels->output[s->shape][format](t->products, t->point, t->width, store);
 }
 
-static void watch_tile(const es_native_run *run, const es_stage *s, int link, const tile_out *t,
-                       const es_native_store *store, es_native_format format, int member) {
+static void watch_tile(const es_native_run *run, const es_stage *s, int link, const tiles_out *t,
+                       int tx, const es_native_store *store, es_native_format format, int member) {
     es_native_region pixels = {.row = (const void *const *)store->row,
                                .step = store->step,
                                .height = store->height,
                                .width = store->width};
-    es_unit unit = {t->ty * s->grid.across + t->tx, t->ty * s->grid.tile, t->tx * s->grid.tile,
+    es_unit unit = {t->ty * s->grid.across + tx, t->ty * s->grid.tile, tx * s->grid.tile,
                     t->channel, t->width};
     es_native_watch(run, s, link, unit, &pixels, format, member);
 }
 
-/* What comes of every operation is kept where it is traced, looked at where it is watched. */
-static void store_tile(const es_native_run *run, const es_stage *s, const tile_out *t,
-                       const es_native_scratch *scratch) {
+/* What the first `links` operations make of tiles: to the stage's sheet, or a tap; or, where it is not
+ * `kept`, to be looked at only. */
+static void store_link(const es_native_run *run, const es_stage *s, int links, bool kept,
+                       const tiles_out *t, const es_native_scratch *scratch) {
     const es_native_plan *p = run->plan;
-    const int side = s->grid.tile, y = t->ty * side, x = t->tx * side;
+    const int side = s->grid.tile, y = t->ty * side;
+    const es_sheet *out = &p->sheets[links < s->links && kept ? s->taps[links - 1] : s->output];
+    const es_native_format format = s->formats[links - 1];
+    const size_t size = format == ES_NATIVE_F32 ? 4 : 2;
+    es_native_store store = {.height = s->height - y < side ? s->height - y : side,
+                             .step = (ptrdiff_t)(kept ? out->pixel : (size_t)t->width * size)};
+    const void *rows[ES_NATIVE_MAX_TILE];
+    if (kept) rows_at(run, out, t->span, y, store.height, t->tx * side, rows);
+    for (int k = 0; k < store.height; k++)
+        store.row[k] = kept ? (char *)rows[k] + (size_t)t->channel * size
+                            : scratch->patch + k * side * store.step;
+    set_links(run, s, links, t, &store);
+    for (int i = 0; i < t->count; i++) {
+        const int left = s->width - (t->tx + i) * side;
+        store.width = left < side ? left : side;
+        s->kernels->output[s->shape][format](t->products + (size_t)i * (size_t)t->width, t->point,
+                                             t->width, &store);
+        if (s->watched >> (links - 1) & 1)
+            watch_tile(run, s, links - 1, t, t->tx + i, &store, format, scratch->member);
+        for (int k = 0; k < store.height && kept; k++)
+            store.row[k] = (char *)store.row[k] + (size_t)side * out->pixel;
+        for (int k = 0; k < store.residuals; k++)
+            go_on(store.residual[k], store.height, ~0u,
+                  (size_t)side * (size_t)store.residual_step[k]);
+    }
+}
+
+/* What comes of every operation is kept where it is traced, looked at where it is watched. */
+static void store_tiles(const es_native_run *run, const es_stage *s, const tiles_out *t,
+                        const es_native_scratch *scratch) {
     for (int i = 1; i <= s->links; i++) {
-        const bool watched = s->watched >> (i - 1) & 1, kept = i == s->links || p->traced;
-        if (!watched && !kept) continue;
-        const es_sheet *out = &p->sheets[i < s->links && kept ? s->taps[i - 1] : s->output];
-        const es_native_format format = i < s->links ? p->format : out->format;
-        const size_t size = format == ES_NATIVE_F32 ? 4 : 2;
-        es_native_store store = {.height = s->height - y < side ? s->height - y : side,
-                                 .width = s->width - x < side ? s->width - x : side,
-                                 .step = (ptrdiff_t)(kept ? out->pixel : (size_t)t->width * size)};
-        const void *rows[ES_NATIVE_MAX_TILE];
-        if (kept) rows_at(run, out, t->span, y, store.height, x, rows);
-        for (int k = 0; k < store.height; k++)
-            store.row[k] = kept ? (char *)rows[k] + (size_t)t->channel * size
-                                : scratch->patch + k * side * store.step;
-        store_links(run, s, i, t, &store, format);
-        if (watched) watch_tile(run, s, i - 1, t, &store, format, scratch->member);
+        const bool watched = s->watched >> (i - 1) & 1, kept = i == s->links || run->plan->traced;
+        if (watched || kept) store_link(run, s, i, kept, t, scratch);
     }
 }
 
@@ -180,10 +214,10 @@ static void transform_blocks(const es_native_run *run, const es_task *task,
             float *v = block_of(run, c, span->member, at[i].strip, at[i].block, own);
             own += own_floats(c);
             if (at[i].strip < task->fresh[k]) continue;
-            for (int t = 0; t < at[i].tiles; t++) {
-                int tile = at[i].first + t, ty = at[i].strip * s->grid.rows + tile / s->grid.across;
-                transform_tile(run, c, span, ty, tile % s->grid.across,
-                               v + (size_t)t * ES_NATIVE_LANES, scratch->patch);
+            for (int t = 0, ty, tx, n; t < at[i].tiles; t += n) {
+                n = side_by_side(&s->grid, at[i].strip, at[i].first + t, at[i].tiles - t, &ty, &tx);
+                transform_tiles(run, c, span, ty, tx, n, v + (size_t)t * ES_NATIVE_LANES,
+                                scratch->patch);
             }
         }
     }
@@ -216,7 +250,7 @@ typedef struct panel {
 static void panel_of_blocks(const es_native_run *run, const es_stage *s, const es_native_span *span,
                             const place *at, int count, const float *const *tables,
                             const panel *out, const es_native_scratch *scratch) {
-    const es_native_kernels *kernels = run->plan->kernels;
+    const es_native_kernels *kernels = s->kernels;
     const int points = es_native_shape_geometry(s->shape).points, width = out->width;
     float *products = scratch->products;
     const size_t step = (size_t)s->grid.room * ES_NATIVE_LANES; /* from point to point of v */
@@ -244,17 +278,18 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
     }
     for (int i = 0; i < count; i++) {
         const float *m = products + (size_t)i * (size_t)points * m_point;
-        for (int t = 0; t < at[i].tiles; t++) {
-            int number = at[i].first + t, ty = at[i].strip * s->grid.rows + number / s->grid.across;
-            tile_out one = {.span = span,
-                            .ty = ty,
-                            .tx = number % s->grid.across,
-                            .channel = out->channel,
-                            .width = width,
-                            .products = m + (size_t)t * (size_t)width,
-                            .point = m_point,
-                            .bias = out->bias};
-            store_tile(run, s, &one, scratch);
+        for (int t = 0, ty, tx, n; t < at[i].tiles; t += n) {
+            n = side_by_side(&s->grid, at[i].strip, at[i].first + t, at[i].tiles - t, &ty, &tx);
+            tiles_out some = {.span = span,
+                              .ty = ty,
+                              .tx = tx,
+                              .count = n,
+                              .channel = out->channel,
+                              .width = width,
+                              .products = m + (size_t)t * (size_t)width,
+                              .point = m_point,
+                              .bias = out->bias};
+            store_tiles(run, s, &some, scratch);
         }
     }
 }
@@ -282,7 +317,7 @@ static double convolve(const es_native_run *run, const es_task *task, const es_n
     transform_blocks(run, task, span, at, count, &scratch);
     float *weights = run->weights + s->apart * (size_t)span->member, *u = weights + s->weights;
     for (int channel = 0, width; channel < s->width_out; channel += width) {
-        width = es_panel_width(p, s, channel);
+        width = es_panel_width(s, channel);
         panel out = {
             .channel = channel, .width = width, .u = u, .bias = weights + s->bias + channel};
         if (s->apart) {

@@ -21,20 +21,23 @@ void es_native_round(es_native_format format, float *x, size_t count) {
     for (size_t i = 0; i < count; i++) x[i] = rounded(format, x[i]);
 }
 
-/* Which channels of the checkpoint's weight a chunk stands for: where they begin, how many. */
-static void chunk_source(const es_native_plan *p, const es_stage *s, int chunk, int *first,
+/* How many times LANES channels a stage takes in. */
+static int lanes_in(const es_stage *s) { return s->chunks * s->kernels->pack; }
+
+/* Which channels of the checkpoint's weight such LANES stand for: where they begin, how many. */
+static void lanes_source(const es_native_plan *p, const es_stage *s, int lanes, int *first,
                          int *count) {
     *first = 0;
     for (int k = 0; k < s->input_count; k++) {
         const es_sheet *from = &p->sheets[p->caches[s->inputs[k]].sheet];
-        int chunks = from->padded / ES_NATIVE_LANES;
-        if (chunk < chunks) {
-            int left = from->channels - chunk * ES_NATIVE_LANES;
-            *first += chunk * ES_NATIVE_LANES;
+        int all = from->padded / ES_NATIVE_LANES;
+        if (lanes < all) {
+            int left = from->channels - lanes * ES_NATIVE_LANES;
+            *first += lanes * ES_NATIVE_LANES;
             *count = left < ES_NATIVE_LANES ? left : ES_NATIVE_LANES;
             return;
         }
-        chunk -= chunks;
+        lanes -= all;
         *first += from->channels;
     }
     *count = 0;
@@ -76,13 +79,13 @@ static const void *in_place(const es_op *op, int channel, int first, int count) 
 }
 
 /* LANES x LANES kernels, from channel `channel` of a panel's `width` on, as stored and then
- * transformed to u. */
-static void make_block(const es_native_run *run, const es_stage *s, int channel, int chunk,
+ * transformed to u.  Pairs are rounded then, once; what is not, is rounded before. */
+static void make_block(const es_native_run *run, const es_stage *s, int channel, int lanes,
                        int width, float *u, float *scratch) {
     const es_native_plan *p = run->plan;
     const size_t point = es_weights_point(s, width);
     int first, count;
-    chunk_source(p, s, chunk, &first, &count);
+    lanes_source(p, s, lanes, &first, &count);
     const void *g = in_place(s->op, channel, first, count);
     size_t row = (size_t)s->op->channels_in * 9 * sizeof(float);
     if (!g) {
@@ -90,8 +93,9 @@ static void make_block(const es_native_run *run, const es_stage *s, int channel,
             read_row(s->op, channel + i, first, count, scratch + i * KERNELS);
         g = scratch, row = KERNELS * sizeof(float);
     }
-    p->kernels->weights[s->shape](g, row, p->format, u + chunk * ES_NATIVE_LANES * width,
-                                  (size_t)width, point);
+    const int pack = s->kernels->pack;
+    s->kernels->weights[s->shape](g, row, pack > 1 ? ES_NATIVE_F32 : p->format,
+                                  u + lanes * ES_NATIVE_LANES / pack * width, (size_t)width, point);
 }
 
 static void make_bias(const es_native_run *run, const es_stage *s, float *bias) {
@@ -101,21 +105,20 @@ static void make_bias(const es_native_run *run, const es_stage *s, float *bias) 
 }
 
 int es_native_weights_blocks(const es_stage *s) {
-    return s->width_out / ES_NATIVE_LANES * s->chunks;
+    return s->width_out / ES_NATIVE_LANES * lanes_in(s);
 }
 
 void es_native_weights_make(const es_native_run *run, const es_stage *s, int first, int end,
                             int member) {
-    const es_native_plan *p = run->plan;
     float *scratch = es_native_scratch_of(run, member).staging;
-    /* Full panels, then single vectors for what is left; within them chunk by chunk. */
+    /* Full panels, then single vectors for what is left. */
     float *u = run->weights + s->weights;
     for (int unit = 0, from = 0, width; from < s->width_out; from += width) {
-        width = es_panel_width(p, s, from);
-        for (int chunk = 0; chunk < s->chunks; chunk++)
+        width = es_panel_width(s, from);
+        for (int lanes = 0; lanes < lanes_in(s); lanes++)
             for (int o = 0; o < width; o += ES_NATIVE_LANES, unit++)
                 if (unit >= first && unit < end)
-                    make_block(run, s, from + o, chunk, width, u + o, scratch);
+                    make_block(run, s, from + o, lanes, width, u + o, scratch);
         u += es_weights_panel(s, width);
     }
     if (end == es_native_weights_blocks(s)) make_bias(run, s, run->weights + s->bias);
@@ -123,9 +126,9 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, int fir
 
 void es_native_weights_own(const es_native_run *run, const es_stage *s, int channel, int width,
                            float *u, float *scratch) {
-    for (int chunk = 0; chunk < s->chunks; chunk++)
+    for (int lanes = 0; lanes < lanes_in(s); lanes++)
         for (int o = 0; o < width; o += ES_NATIVE_LANES)
-            make_block(run, s, channel + o, chunk, width, u + o, scratch);
+            make_block(run, s, channel + o, lanes, width, u + o, scratch);
     if (channel == 0) make_bias(run, s, u + s->bias);
 }
 
@@ -135,7 +138,7 @@ es_native_soon es_native_weights_soon(const es_native_plan *p, const es_stage *s
         !es_tensor_is_contiguous(s->op->weight))
         return (es_native_soon){NULL, 0};
     int count = s->op->channels - channel;
-    if (count > p->kernels->panel) count = p->kernels->panel;
+    if (count > s->kernels->panel) count = s->kernels->panel;
     const es_tensor *t = s->op->weight;
     const size_t row = (size_t)(t->numel / s->op->channels) * es_dtype_size(t->dtype);
     return (es_native_soon){(const char *)t->data + row * (size_t)channel,

@@ -15,28 +15,30 @@ typedef struct tier {
     const char *name;
     const es_native_kernels *kernels; /* NULL where the tier is a direct one */
     const es_direct_kernels *direct;  /* NULL where it is not */
+    const es_native_kernels *pairs;   /* of bfloat16, for networks that have them; or NULL */
     unsigned needs;                   /* flags of the CPU */
     const char *missing;              /* why it cannot be used where they are not there */
 } tier;
 
 static const tier tiers[] = {
 #if defined(__x86_64__)
-    {"amx", NULL, &es_direct_amx, ES_CPU_TIER_AMX,
+    {"amx", NULL, &es_direct_amx, NULL, ES_CPU_TIER_AMX,
      "The CPU lacks AMX tiles for bfloat16 or the operating system does not give them out."},
-    {"avx512bf16", NULL, &es_direct_avx512bf16, ES_CPU_TIER_AVX512BF16,
+    {"avx512bf16", NULL, &es_direct_avx512bf16, &es_native_avx512bf16, ES_CPU_TIER_AVX512BF16,
      "The CPU lacks AVX512_BF16 or the operating system does not save its registers."},
 #endif
 #if defined(__x86_64__) || defined(__i386__)
-    {"avx512", &es_native_avx512, NULL, ES_CPU_TIER_AVX512,
+    {"avx512", &es_native_avx512, NULL, NULL, ES_CPU_TIER_AVX512,
      "The CPU lacks AVX-512 F, BW, VL, DQ or the operating system does not save its registers."},
-    {"avx2", &es_native_avx2, NULL, ES_CPU_TIER_AVX2,
+    {"avx2", &es_native_avx2, NULL, NULL, ES_CPU_TIER_AVX2,
      "The CPU lacks AVX2, FMA or F16C or the operating system does not save their registers."},
 #elif defined(__aarch64__)
-    {"neonbf16", NULL, &es_direct_neonbf16, ES_CPU_BF16, "The CPU lacks BFMMLA (FEAT_BF16)."},
-    {"neonfp16", NULL, &es_direct_neonfp16, ES_CPU_FP16FML, "The CPU lacks FMLAL (FEAT_FHM)."},
-    {"neon", &es_native_neon, NULL, 0, ""},
+    {"neonbf16", NULL, &es_direct_neonbf16, NULL, ES_CPU_BF16, "The CPU lacks BFMMLA (FEAT_BF16)."},
+    {"neonfp16", NULL, &es_direct_neonfp16, NULL, ES_CPU_FP16FML,
+     "The CPU lacks FMLAL (FEAT_FHM)."},
+    {"neon", &es_native_neon, NULL, NULL, 0, ""},
 #endif
-    {"scalar", &es_native_scalar, NULL, 0, ""},
+    {"scalar", &es_native_scalar, NULL, NULL, 0, ""},
 };
 
 enum { TIERS = sizeof tiers / sizeof *tiers };
@@ -96,6 +98,13 @@ const es_native_kernels *es_tier_kernels(const char *isa, const char **why) {
     return NULL;
 }
 
+const es_native_kernels *es_tier_pairs(const char *isa) {
+    if (!isa) return best_half(ES_DIRECT_BF16)->pairs;
+    for (const tier *t = tiers; t < tiers + TIERS; t++)
+        if (strcmp(isa, t->name) == 0) return usable(t) ? t->pairs : NULL;
+    return NULL;
+}
+
 int esrgan_tier_count(void) { return TIERS; }
 
 esrgan_status esrgan_tier_get(int index, esrgan_tier *out, esrgan_error *error) {
@@ -113,7 +122,7 @@ esrgan_status esrgan_tier_get(int index, esrgan_tier *out, esrgan_error *error) 
     if (!out->usable)
         out->why = t->missing;
     else if (t->direct)
-        out->why = out->chosen_bf16 ? "Multiplies bfloat16 directly, faster than Winograd in FP32."
+        out->why = out->chosen_bf16 ? "Multiplies bfloat16, which is faster than FP32 here."
                                     : why_unchosen(t->direct);
     else
         out->why = out->chosen_fp32 ? "The widest vectors that this CPU has kernels for."

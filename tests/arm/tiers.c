@@ -18,3 +18,8 @@ const es_native_kernels *es_tier_kernels(const char *isa, const char **why) {
     *why = NULL;
     return tiers[strcmp(isa, "neon") != 0];
 }
+
+const es_native_kernels *es_tier_pairs(const char *isa) {
+    (void)isa;
+    return NULL;
+}

@@ -105,6 +105,27 @@ def one_storage(state, net):
     return out
 
 
+def coarsen(net):
+    """Two bits after the first and the same dense block three times: a wide network in a small file."""
+    with torch.no_grad():
+        for p in net.parameters():
+            mantissa, exponent = torch.frexp(p)
+            p.copy_(torch.ldexp(torch.round(mantissa * 8) / 8, exponent))
+    for block in net.body:
+        block.rdb2.load_state_dict(block.rdb1.state_dict())
+        block.rdb3.load_state_dict(block.rdb1.state_dict())
+
+
+def tied(state, net):
+    """Dense blocks that are one and the same tensors, as torch.save keeps them."""
+    out = collections.OrderedDict()
+    for key, v in state.items():
+        for other in (".rdb2.", ".rdb3."):
+            v = state[key.replace(other, ".rdb1.")] if other in key else v
+        out[key] = v
+    return {"params": out}
+
+
 def parameters(state, net):
     return collections.OrderedDict((k, torch.nn.Parameter(v)) for k, v in state.items())
 
@@ -199,12 +220,17 @@ def cases():
     case("expanded", wrap=expanded, **small)
     case("one-storage", wrap=one_storage, **small)
     case("one-storage-legacy", wrap=one_storage, save=legacy, dtype=torch.float16, **small)
+    # Channels in full vectors of every instruction set
+    case("wide", wrap=tied, save=deflated, dtype=torch.float16, features=32, growth=32, ups=0,
+         size=(1, 9, 14))
     return all_cases
 
 
 def build(seed, case):
     """The network with weights exact in its type, and its input."""
     net = randomise(RRDBNet(**case.net), seed)
+    if case.wrap is tied:
+        coarsen(net)
     if case.wrap is mixed_types:
         net.load_state_dict({k: v.float() for k, v in mixed_types(net.state_dict(), net).items()})
     else:

@@ -11,7 +11,7 @@ import sys
 MANY = 24  # multiply-adds of a loop that is a register block
 LEAST = 4  # register blocks that a kernel has, one for every number of tiles
 FEW = 0.1  # of them, so many may go by way of the stack
-PRODUCT = re.compile(r"^(vfmadd|fmla)")
+PRODUCT = re.compile(r"^(vfmadd|vdpbf16ps|fmla)")
 STACK = re.compile(r"\(%rsp|\[sp[,\]]")
 BRANCH = re.compile(r"^(?:j[a-z]+|b\.[a-z]+|cbn?z|tbn?z)\s.*?\b([0-9a-f]+) <")
 

@@ -16,8 +16,9 @@ void plan_make(made_plan *made, const es_network *network, const es_native_kerne
                           .meter = &made->meter,
                           .precision = ESRGAN_FP32,
                           .backend = ESRGAN_NATIVE};
-    assert_int_equal(es_native_plan_create(&made->plan, &context, kernels, height, width, NULL),
-                     ESRGAN_OK);
+    assert_int_equal(
+        es_native_plan_create(&made->plan, &context, kernels, NULL, height, width, NULL),
+        ESRGAN_OK);
 }
 
 void plan_drop(made_plan *made) {
