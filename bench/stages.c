@@ -26,7 +26,7 @@ static double multiply_share(const es_native_kernels *k, int in, int out, peak_k
     float *m = floats((size_t)(points * blocks * k->block * k->panel));
     const float *tables[16][64];
     for (int b = 0; b < blocks; b++)
-        for (int c = 0; c < chunks + 2; c++)
+        for (int c = 0; c < chunks + ES_NATIVE_AHEAD; c++)
             tables[b][c] = v + chunk * (size_t)(b * chunks + (c < chunks ? c : chunks - 1));
     const int passes = 16; /* one is over before its weights and tiles lie where they do in a run */
     double shares[9];

@@ -91,6 +91,10 @@ typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int cha
 typedef void (*es_native_weights)(const void *g, size_t row, es_native_format format, float *u,
                                   size_t channel_stride, size_t point_stride);
 
+/* Chunks that a multiplication asks for before it uses them: what lies in a third-level cache that others
+ * use, too, may take a thousand cycles. */
+#define ES_NATIVE_AHEAD 4
+
 /* Hints for a multiplication: what the next one reads, to be brought nearer meanwhile. */
 typedef struct es_native_ahead {
     const float *const *v; /* chunks of the next block or point ... */
@@ -101,7 +105,7 @@ typedef struct es_native_ahead {
 
 /*
  * One point of one block of `tiles` <= block tiles; v[c] is chunk c of LANES channels, as input
- * wrote it, at `offset`:
+ * wrote it, at `offset` (with ES_NATIVE_AHEAD more of them, which are only asked for):
  *   m[t * width + o] = sum over c, i of v[c][offset + t * LANES + i] * u[(c * LANES + i) * width + o]
  * in ascending order.
  */

@@ -284,12 +284,10 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
 #include "native_tally.h"
 
 /*
- * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for two chunks ahead of
+ * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for some chunks ahead of
  * their use, and into the next block's at the end; weights as they are used up, a line a channel
  * (of two where nobody shares in the asking: CPUs fetch lines in pairs).
  */
-#define ES_AHEAD 2
-
 /* The same pointer, but Clang cannot know: what is read through both it does not keep in a register,
  * it makes it a part of either instruction.  (GCC is told by vf_accumulate_at.) */
 ES_INLINE const float *again(const float *p) {
@@ -310,9 +308,9 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         sum[t][o] = vf_zero();
     for (int chunk = 0; chunk < chunks; chunk++) {
         const float *x = v[chunk] + offset, *end = x + ES_NATIVE_LANES;
-        const int later = chunk + ES_AHEAD - chunks;
+        const int later = chunk + ES_NATIVE_AHEAD - chunks;
         const float *near =
-            later < 0 ? v[chunk + ES_AHEAD] + offset : ahead->v[later] + ahead->offset;
+            later < 0 ? v[chunk + ES_NATIVE_AHEAD] + offset : ahead->v[later] + ahead->offset;
         for (; x != end; x += 4, u += 4 * width, near += tiles_asked * ES_NATIVE_LANES) {
             const float *x_again = FROM_MEMORY(tiles) > 0 ? again(x) : x;
             VF_FOUR four[BLOCK];

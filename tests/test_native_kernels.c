@@ -325,7 +325,7 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                           (size_t)j.wide, (size_t)(places * j.wide));
         }
     const float *table[40];
-    for (int c = 0; c < j.chunks + 2; c++)
+    for (int c = 0; c < j.chunks + ES_NATIVE_AHEAD; c++)
         table[c] = (const float *)v.data + (size_t)(c < j.chunks ? c : j.chunks - 1) * chunk;
     poison(m.data, m_point * (size_t)all);
     for (int p = 0; p < all; p++) {
@@ -463,7 +463,8 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
     const int bad_tile = tiles / 2, bad_out = wide - 3;
     set(held, v, of_points(k, chunk, (size_t)(bad_tile * LANES), channels / 2), NAN);
     set(held, u, of_weights(k, wide, 7, bad_out), INFINITY);
-    const float *table[] = {v, v + tiles * LANES, v + 2 * tiles * LANES, v, v};
+    const float *table[CHUNKS + ES_NATIVE_AHEAD];
+    for (int c = 0; c < CHUNKS + ES_NATIVE_AHEAD; c++) table[c] = v + (size_t)(c % CHUNKS) * chunk;
     es_native_ahead ahead = {table, 0, u, 1};
     k->multiply_panel(table, 0, tiles, u, CHUNKS, m, &ahead);
     for (int t = 0; t < tiles; t++)

@@ -28,7 +28,8 @@ const char *es_native_plan_refuses(const es_network *n) {
         if (op->kind == ES_OP_CONV && op->kernel != 3 && op->kernel != 1)
             return "it has convolutions other than 3x3 and 1x1";
         if (op->kind == ES_OP_CONV &&
-            op->channels_in / ES_NATIVE_LANES + op->input_count + 2 > ES_NATIVE_TABLES)
+            op->channels_in / ES_NATIVE_LANES + op->input_count + ES_NATIVE_AHEAD >
+                ES_NATIVE_TABLES)
             return "it has convolutions of more than 9000 channels";
         if (op->kind != ES_OP_NEAREST && op->kind != ES_OP_INPUT && op->kind != ES_OP_UNSHUFFLE)
             continue;
@@ -173,7 +174,8 @@ int es_native_pass_blocks(const es_native_plan *p, const es_stage *s) {
     const es_grid *g = &s->grid;
     int most =
         s->apart ? ceil_div(g->strips * g->blocks, p->members) : ceil_div(ES_MOST_TILES, g->block);
-    return at_most(most, at_most(ES_NATIVE_BLOCKS, ES_NATIVE_TABLES / (s->chunks + 2)));
+    return at_most(most,
+                   at_most(ES_NATIVE_BLOCKS, ES_NATIVE_TABLES / (s->chunks + ES_NATIVE_AHEAD)));
 }
 
 /* ---- Stages out of operations -------------------------------------------------------------- */

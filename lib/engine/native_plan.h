@@ -222,7 +222,7 @@ enum {
     ES_SPAN_BYTES = 64 << 20
 };
 
-/* Blocks of a pass at most, and places for their chunks and two more each, to look ahead. */
+/* Blocks of a pass at most, and places for their chunks and those that they look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 
 /* Channels of the panel that begins at `channel`: a full one, or one vector of what is left. */

@@ -231,9 +231,10 @@ static void chunk_tables(const es_native_run *run, const es_stage *s, int member
         const es_cache *c = &run->plan->caches[s->inputs[k]];
         for (int i = 0; i < count; i++, own += own_floats(c)) {
             const float *v = block_of(run, c, member, at[i].strip, at[i].block, own);
-            const float **table = tables + (size_t)i * ((size_t)s->chunks + 2) + first;
+            const float **table =
+                tables + (size_t)i * ((size_t)s->chunks + ES_NATIVE_AHEAD) + first;
             for (int j = 0; j < c->chunks; j++) table[j] = v + (size_t)j * c->chunk;
-            table[c->chunks] = table[c->chunks + 1] = table[c->chunks - 1]; /* to look ahead */
+            for (int j = 0; j < ES_NATIVE_AHEAD; j++) table[c->chunks + j] = table[c->chunks - 1];
         }
         first += c->chunks;
     }
@@ -256,7 +257,7 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
     const size_t step = (size_t)s->grid.room * ES_NATIVE_LANES; /* from point to point of v */
     const size_t m_point = (size_t)s->grid.block * (size_t)width + ES_NATIVE_LANES;
     const size_t u_point = es_weights_point(s, width);
-    const size_t table = (size_t)s->chunks + 2;
+    const size_t table = (size_t)s->chunks + ES_NATIVE_AHEAD;
     es_native_multiply multiply =
         width == kernels->panel ? kernels->multiply_panel : kernels->multiply_lanes;
     const float *u = out->u;
