@@ -128,22 +128,25 @@ ES_INLINE int patch_of(es_native_shape s) {
     return s < ES_NATIVE_F2_UP ? 4 + 2 * (s % 3) : 3 + s % 3;
 }
 
+enum { CHANNELS = ES_NATIVE_LANES * PACK }; /* of a chunk */
+
 /*
  * What is written next is asked for as one's own, for others may have read what was there before:
  * between two cores that costs as much as to fetch it.  A tile's points and pixels take as many
  * lines as a first-level cache has, so that nothing is asked for long before its use.
  */
-enum { CHANNELS = ES_NATIVE_LANES * PACK }; /* of a chunk */
 #define ES_OWN(p)  __builtin_prefetch(p, 1, 3)
 #define ES_NEAR(p) __builtin_prefetch(p, 0, 3)
 
-/* Asks for pixels and points of the next channels, at last of the next tile in the row. */
+/* Asks for points of the next channels and for pixels of the next tile in the row, or of the next
+ * channels before that, where two tiles' pixels would fill a first-level cache. */
 ES_INLINE void input(es_native_shape shape, es_native_format format, const void *const *rows,
                      ptrdiff_t step, int channels, float *v, size_t point_stride,
                      size_t chunk_stride) {
     const int n = patch_of(shape), side = points_of(shape);
     const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
     const char *row[ES_NATIVE_MAX_PATCH];
+    const int small = n <= 6;
     const ptrdiff_t next = step * (shape < ES_NATIVE_F2_UP ? tile_of(shape) : tile_of(shape) / 2);
     const int chunks = channels / CHANNELS;
     const ptrdiff_t back = (ptrdiff_t)chunk_stride * (chunks - 1);
@@ -152,7 +155,7 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
         VF t[PACK][ES_NATIVE_MAX_PATCH][ES_NATIVE_MAX_PATCH];
         for (int q = 0; q < PACK; q++) {
             ptrdiff_t at = (c + q * VL) * size;
-            ptrdiff_t soon = n <= 6 || c + q * VL + VL >= channels ? at + next : at + VL * size;
+            ptrdiff_t soon = small || c + q * VL + VL >= channels ? at + next : at + VL * size;
             for (int j = 0; j < n; j++, at += step, soon += step) {
                 VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
                 ES_UNROLL for (int i = 0; i < n; i++) {

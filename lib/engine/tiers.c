@@ -79,30 +79,30 @@ static const char *why_unchosen(const es_direct_kernels *kernels) {
 #endif
 }
 
+/* NULL where there is none of that name. */
+static const tier *named(const char *isa) {
+    for (const tier *t = tiers; t < tiers + TIERS; t++)
+        if (strcmp(isa, t->name) == 0) return t;
+    return NULL;
+}
+
 bool es_tier_is_direct(const char *isa) {
-    for (const tier *t = tiers; isa && t < tiers + TIERS; t++)
-        if (strcmp(isa, t->name) == 0) return t->direct != NULL;
-    return false;
+    const tier *t = isa ? named(isa) : NULL;
+    return t && t->direct;
 }
 
 const es_native_kernels *es_tier_kernels(const char *isa, const char **why) {
     *why = NULL;
     if (!isa) return best()->kernels;
-    for (const tier *t = tiers; t < tiers + TIERS; t++) {
-        if (strcmp(isa, t->name) != 0) continue;
-        if (usable(t)) return t->kernels;
-        *why = t->missing;
-        return NULL;
-    }
-    *why = "no tier of that name; esrgan info --cpu lists them";
+    const tier *t = named(isa);
+    if (t && usable(t)) return t->kernels;
+    *why = t ? t->missing : "no tier of that name; esrgan info --cpu lists them";
     return NULL;
 }
 
 const es_native_kernels *es_tier_pairs(const char *isa) {
-    if (!isa) return best_half(ES_DIRECT_BF16)->pairs;
-    for (const tier *t = tiers; t < tiers + TIERS; t++)
-        if (strcmp(isa, t->name) == 0) return usable(t) ? t->pairs : NULL;
-    return NULL;
+    const tier *t = isa ? named(isa) : best_half(ES_DIRECT_BF16);
+    return t && usable(t) ? t->pairs : NULL;
 }
 
 int esrgan_tier_count(void) { return TIERS; }
