@@ -19,6 +19,7 @@ enum { MOST_MEMBERS = 16 };
 /* Products and transforms of all tasks, and of who has most of each, one after the other. */
 typedef struct toll {
     const es_native_plan *plan;
+    int column;
     double all, longest;
 } toll;
 
@@ -34,7 +35,7 @@ static bool add_task(void *context, const es_task *task) {
     const es_native_plan *p = t->plan;
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return true;
-    const es_native_units units = es_native_units_of(p, task);
+    const es_native_units units = es_native_units_of(p, task, t->column);
     const double one = block_of(s);
     es_portions hands[MOST_MEMBERS];
     es_pace paces[MOST_MEMBERS] = {0};
@@ -89,10 +90,13 @@ static double evenness(const esrgan_model *model, const es_native_kernels *kerne
     const es_native_plan *plan = made.plan;
     toll t = {.plan = plan};
     for (int group = 0; group < plan->group_count; group++) {
-        if (plan->stages[plan->group_first[group]].span_unit > 0)
-            add_spans(&t, group);
-        else
-            assert_true(es_native_schedule(made.plan, group, add_task, &t));
+        const es_stage *first = &plan->stages[plan->group_first[group]];
+        for (t.column = 0; t.column < first->grid.columns; t.column++) {
+            if (first->span_unit > 0)
+                add_spans(&t, group);
+            else
+                assert_true(es_native_schedule(made.plan, group, add_task, &t));
+        }
     }
     plan_drop(&made);
     return t.all / (t.longest * members);
@@ -101,8 +105,8 @@ static double evenness(const esrgan_model *model, const es_native_kernels *kerne
 /* Register blocks of both kinds, whatever this CPU has; pictures of 60 tiles a member and more. */
 static void members_have_as_much_to_do(void **state) {
     (void)state;
-    static const int sizes[][2] = {{96, 96},   {100, 150}, {128, 128}, {131, 77},
-                                   {192, 192}, {256, 256}, {320, 240}, {512, 512}};
+    static const int sizes[][2] = {{96, 96},   {100, 150}, {128, 128}, {131, 77},  {192, 192},
+                                   {256, 256}, {320, 240}, {512, 512}, {300, 1900}};
     static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 64, 32, 2, 2, 0};
     esrgan_model *model = model_of(&net, 3);
     es_native_kernels wide = es_native_scalar, narrow = es_native_scalar;

@@ -307,6 +307,20 @@ static void trace_statistics_are_those_of_the_data(void **state) {
     for (size_t m = 0; m < sizeof models / sizeof *models; m++) esrgan_model_free(models[m]);
 }
 
+/* So wide that dense blocks are done in columns, whose edges are made twice and counted once. */
+static void columns_are_counted_once(void **state) {
+    (void)state;
+    static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 16, 8, 1, 0, 0};
+    esrgan_model *model = model_of(&net, 14);
+    setup s = {.model = model, .height = 50, .width = 1399};
+    esrgan_session_options_init(&s.options);
+    s.options.backend = ESRGAN_NATIVE;
+    s.in = noise(3 * (size_t)(s.height * s.width), 7);
+    assert_true(check_setup(&s) > 20);
+    free(s.in);
+    esrgan_model_free(model);
+}
+
 /* Some values only: those and no others, the same figures. */
 static void filters_hold(void **state) {
     (void)state;
@@ -458,6 +472,7 @@ int main(void) {
         cmocka_unit_test(statistics_of_data),
         cmocka_unit_test(nothing_and_nonsense),
         cmocka_unit_test(trace_statistics_are_those_of_the_data),
+        cmocka_unit_test(columns_are_counted_once),
         cmocka_unit_test(filters_hold),
         cmocka_unit_test(estimates_hold),
         cmocka_unit_test(every_allocation_may_fail),

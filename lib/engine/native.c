@@ -109,13 +109,13 @@ static es_portions *hands_of(const job *j, int task) {
 
 static void deal(const job *j, int task) {
     if (task == j->task_count) return;
-    const int count = es_native_units_of(j->plan, &j->tasks[task]).count;
+    const int count = es_native_units_of(j->plan, &j->tasks[task], j->run.column).count;
     es_portions_deal(hands_of(j, task), es_native_paces(&j->run), j->plan->members, count);
 }
 
 static void work_off(const job *j, int task, int member, int members) {
     const es_task *t = &j->tasks[task];
-    const int most = es_native_units_of(j->plan, t).most;
+    const int most = es_native_units_of(j->plan, t, j->run.column).most;
     const es_native_span whole = {.member = member, .bottom = INT_MAX};
     const double began = es_seconds();
     double work = 0;
@@ -170,7 +170,7 @@ static esrgan_status do_spans(job *j, int group) {
     return j->status;
 }
 
-static esrgan_status do_group(job *j, int group) {
+static esrgan_status do_column(job *j, int group) {
     const esrgan_allocator *a = &j->run.context->meter->allocator;
     if (j->plan->stages[j->plan->group_first[group]].span_unit > 0) return do_spans(j, group);
     j->group = group;
@@ -185,6 +185,21 @@ static esrgan_status do_group(job *j, int group) {
     es_team_run(j->run.context->team, run_group, j);
     es_free(a, j->tasks, bytes);
     return j->status;
+}
+
+static esrgan_status do_group(job *j, int group) {
+    const es_stage *s = &j->plan->stages[j->plan->group_first[group]];
+    const double begin = j->from, end = j->to, part = (end - begin) / s->grid.columns;
+    esrgan_status status = ESRGAN_OK;
+    for (int column = 0; column < s->grid.columns && status == ESRGAN_OK; column++) {
+        j->run.column = column;
+        j->run.left = es_reach_of(s, column).left * s->grid.tile;
+        j->from = begin + part * column;
+        j->to = column + 1 < s->grid.columns ? begin + part * (column + 1) : end;
+        status = do_column(j, group);
+        j->made = true;
+    }
+    return status;
 }
 
 static void release(es_context *context) {

@@ -49,7 +49,7 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
     s->channels = channels;
     s->padded = pad(channels);
     s->height = s->rows = height;
-    s->width = width;
+    s->width = s->held = width;
     s->format = format;
     s->pixel = (size_t)s->padded * (format == ES_NATIVE_F32 ? 4 : 2);
     s->stage = stage;
@@ -61,18 +61,18 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
 
 static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kernels, int tile,
                          int height, int width) {
-    es_grid g = {.tile = tile, .across = ceil_div(width, tile), .down = ceil_div(height, tile)};
+    es_grid g = {.tile = tile,
+                 .across = ceil_div(width, tile),
+                 .down = ceil_div(height, tile),
+                 .columns = 1};
     int most = kernels->block;
     int strips = g.across >= 14 ? g.down : at_least(1, g.across * g.down / 42);
     g.rows = ceil_div(g.down, strips);
     g.strips = ceil_div(g.down, g.rows);
-    int tiles = g.rows * g.across;
-    g.blocks = ceil_div(tiles, most);
-    int fair = ceil_div(g.blocks, p->members) * p->members; /* as many for each */
-    if (tiles >= fair * (most / 2)) g.blocks = fair;
-    g.block = ceil_div(tiles, g.blocks);
-    g.blocks = ceil_div(tiles, g.block);
-    g.room = g.block | 1;
+    g.held = g.across;
+    int tiles = g.rows * g.across, blocks = ceil_div(tiles, most);
+    int fair = ceil_div(blocks, p->members) * p->members; /* as many for each */
+    es_grid_divide(&g, tiles, tiles >= fair * (most / 2) ? fair : blocks);
     return g;
 }
 
@@ -224,7 +224,16 @@ static es_stage *add_stage(es_native_plan *p, es_stage_kind kind, int height, in
     s->height = height;
     s->width = width;
     s->output = -1;
-    s->grid = (es_grid){1, width, height, 1, height, 1, 1, 1};
+    s->grid = (es_grid){.tile = 1,
+                        .across = width,
+                        .down = height,
+                        .rows = 1,
+                        .strips = height,
+                        .columns = 1,
+                        .held = width,
+                        .blocks = 1,
+                        .block = 1,
+                        .room = 1};
     s->least = at_least(4, p->members);
     return s;
 }
@@ -382,7 +391,6 @@ static int find_cache(es_native_plan *p, const es_stage *s, int sheet) {
     c->grid = s->grid;
     c->points = es_native_shape_geometry(s->shape).points;
     c->chunks = from->padded / (ES_NATIVE_LANES * s->kernels->pack);
-    c->chunk = (size_t)c->points * (size_t)c->grid.room * ES_NATIVE_LANES;
     return p->cache_count++;
 }
 
@@ -441,90 +449,7 @@ static void tiles(es_native_plan *p, const es_network *n) {
         for (int k = 0; k < p->sheet_count && p->sheets[i].border > 0; k++)
             if (p->sheets[k].width == p->sheets[i].width)
                 p->sheets[i].border = at_least(p->sheets[i].border, p->sheets[k].border);
-    for (int i = 0; i < p->sheet_count; i++) {
-        es_sheet *s = &p->sheets[i];
-        s->stride = s->pixel * (size_t)(s->width + (s->border > 0 ? 1 + s->border : 0));
-    }
     p->cache_first[p->group_count] = p->cache_count;
-}
-
-/* ---- Spans --------------------------------------------------------------------------------- */
-
-/* Whether stage i of a group reads what the one before makes, and of the group's own nothing that is
- * not in tiles, in tiles of the same size. */
-static bool goes_on(const es_native_plan *p, int group, int i) {
-    const int first = p->group_first[group];
-    const es_stage *s = &p->stages[i], *before = &p->stages[i - 1];
-    bool reads = false;
-    for (int k = 0; k < s->input_count; k++)
-        reads |= p->caches[s->inputs[k]].sheet == before->output;
-    for (int k = 0; k < s->input_count; k++) reads &= p->caches[s->inputs[k]].up == 1;
-    for (int k = 0; k < s->residuals; k++) reads &= p->sheets[s->residual[k]].stage < first;
-    return reads && s->shape == before->shape && s->height == before->height &&
-           s->width == before->width;
-}
-
-/* From the first stage of a group that reads a cache to the last one. */
-static int stages_reading(const es_native_plan *p, int group, int cache) {
-    int first = -1, last = -1;
-    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
-        for (int k = 0; k < p->stages[i].input_count; k++) {
-            if (p->stages[i].inputs[k] != cache) continue;
-            last = i;
-            if (first < 0) first = i;
-        }
-    return last - first + 1;
-}
-
-/* A member's ring of what a stage makes: the rows of ES_SPAN_HELD units and one more. */
-static int span_rows(const es_stage *s) {
-    return ES_SPAN_HELD * s->span_unit * es_strip_rows(&s->grid) + 1;
-}
-static size_t span_sheet(const es_native_plan *p, const es_stage *s) {
-    return es_aligned((size_t)span_rows(s) * p->sheets[s->output].stride);
-}
-
-/* ... and of a cache: as many units as there are stages from the first to read it to the last. */
-static int span_strips(const es_native_plan *p, int group, int cache) {
-    return stages_reading(p, group, cache) * p->stages[p->group_first[group]].span_unit;
-}
-static size_t span_cache(const es_native_plan *p, int group, int cache) {
-    const es_cache *c = &p->caches[cache];
-    return es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks *
-                      (size_t)span_strips(p, group, cache) * sizeof(float));
-}
-
-/* Bytes of a member's rings of a group. */
-static size_t span_bytes(const es_native_plan *p, int group) {
-    size_t all = 0;
-    for (int i = p->group_first[group]; i < p->group_first[group + 1] - 1; i++)
-        all += span_sheet(p, &p->stages[i]);
-    for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++)
-        if (p->caches[i].readers > 1) all += span_cache(p, group, i);
-    return all;
-}
-
-/*
- * Groups of which each member does a span: chains of convolutions with strips enough for everybody.
- * Units are strips with tiles enough for a pass.  (x4plus, two threads, against sharing in every
- * task: 0.91 to 0.96 of the time at 128 x 128, 0.96 at 256 x 256, 0.7 to 0.9 where one core is
- * slower; 0.93 where there are 5.5 units a member, 0.97 with 3.)
- */
-static void spans(es_native_plan *p) {
-    const int least = p->members == 2 ? ES_SPAN_LEAST_TWO : ES_SPAN_LEAST;
-    for (int g = 0; g < p->group_count; g++) {
-        const int first = p->group_first[g], end = p->group_first[g + 1];
-        const es_grid *grid = &p->stages[first].grid;
-        const int unit = ceil_div(ES_TILES_A_PASS, grid->rows * grid->across);
-        bool fits = p->members > 1 && !p->traced && end - first >= 2 &&
-                    end - first <= ES_SPAN_STAGES &&
-                    ceil_div(grid->strips, unit) >= least * p->members;
-        for (int i = first; i < end && fits; i++)
-            fits = p->stages[i].kind == ES_STAGE_CONV && (i == first || goes_on(p, g, i));
-        for (int i = first; i < end && fits; i++) p->stages[i].span_unit = unit;
-        if (!fits || span_bytes(p, g) <= ES_SPAN_BYTES / (size_t)p->members) continue;
-        for (int i = first; i < end; i++) p->stages[i].span_unit = 0;
-    }
 }
 
 /* ---- The order ----------------------------------------------------------------------------- */
@@ -670,17 +595,20 @@ static bool overwritable(const es_native_plan *p, int group, int sheet) {
 }
 
 /* A frame for what outlives its group: one that is free, one that can be written over, a new one. */
-static int find_slot(es_native_plan *p, int group, const es_sheet *sheet) {
+static int find_slot(es_native_plan *p, int group, es_sheet *sheet) {
     for (int i = 0; i < p->slot_count; i++)
         if (p->slot_owner[i] < 0 || p->sheets[p->slot_owner[i]].last_group < group) return i;
     for (int i = 0; i < p->slot_count; i++) {
         const es_sheet *old = &p->sheets[p->slot_owner[i]];
-        if (old->last_group != group || old->stride != sheet->stride ||
+        const int shift = es_native_shift(p, group, p->slot_owner[i]);
+        if (old->last_group != group || old->stride != sheet->stride || shift < 0 ||
             !overwritable(p, group, p->slot_owner[i]))
             continue;
         survey v = {.plan = p, .group = group, .in_place = p->slot_owner[i]};
         es_native_schedule(p, group, measure, &v);
-        if (!v.clash) return i;
+        if (v.clash) continue;
+        sheet->shift = shift;
+        return i;
     }
     return p->slot_count < ES_NATIVE_SLOTS ? p->slot_count++ : -1;
 }
@@ -746,31 +674,9 @@ static size_t weights_of(es_native_plan *p, int group) {
     return (apart ? most * (size_t)p->members : end) * sizeof(float);
 }
 
-static size_t rings_of_spans(es_native_plan *p, int group, size_t offset) {
-    const int first = p->group_first[group], end = p->group_first[group + 1];
-    const size_t members = (size_t)p->members;
-    for (int i = first; i < end - 1; i++) {
-        es_sheet *sheet = &p->sheets[p->stages[i].output];
-        sheet->rows = span_rows(&p->stages[i]);
-        sheet->offset = offset;
-        sheet->apart = span_sheet(p, &p->stages[i]);
-        offset += sheet->apart * members;
-    }
-    offset = es_native_watch_layout(p, group, offset);
-    for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
-        es_cache *c = &p->caches[i];
-        if (c->readers == 1) continue;
-        c->strips = span_strips(p, group, i);
-        c->offset = offset;
-        const size_t bytes = span_cache(p, group, i);
-        c->apart = bytes / sizeof(float);
-        offset += bytes * members;
-    }
-    return offset;
-}
-
 static size_t rings_of(es_native_plan *p, int group, size_t offset) {
-    if (p->stages[p->group_first[group]].span_unit > 0) return rings_of_spans(p, group, offset);
+    if (p->stages[p->group_first[group]].span_unit > 0)
+        return es_native_span_rings(p, group, offset);
     for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
         if (p->stages[i].output >= 0 && p->sheets[p->stages[i].output].slot < 0)
             p->sheets[p->stages[i].output].rows = 0;
@@ -861,8 +767,10 @@ static bool layout(es_native_plan *p, const es_network *n) {
     if (!frames(p)) return false;
     size_t slots[ES_NATIVE_SLOTS], offset = 0;
     for (int i = 0; i < p->slot_count; i++) slots[i] = offset, offset += p->slot_bytes[i];
-    for (int i = 0; i < p->sheet_count; i++)
-        if (p->sheets[i].slot >= 0) p->sheets[i].offset = slots[p->sheets[i].slot];
+    for (int i = 0; i < p->sheet_count; i++) {
+        es_sheet *s = &p->sheets[i];
+        if (s->slot >= 0) s->offset = slots[s->slot] + s->pixel * (size_t)(s->pad - s->shift);
+    }
     for (int g = 0; g < p->group_count; g++) {
         size_t weights = es_aligned(weights_of(p, g));
         p->group_weights[g + 1] = p->group_weights[g] + weights;
@@ -955,7 +863,7 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
         if (fine) {
             groups(p, network);
             tiles(p, network);
-            spans(p);
+            es_native_cut(p);
             progress(p);
             status = es_native_watch_plan(p, context, error);
             fine = status != ESRGAN_OK || layout(p, network);

@@ -8,6 +8,8 @@
  *           convolutions of the group that read the sheet
  *   strip   some rows of tiles, the unit in which stages advance
  *   group   stages that run as one pipeline: a dense block, the tail.  Only frames outlive it.
+ *   column  where a picture is so wide that a dense block's rings would not stay in a cache, the block
+ *           is done for some columns of tiles from top to bottom, then for the next (native_cut.h)
  *
  * Within a group each stage runs just as far ahead as the next one needs.  All members share in every
  * task, or, where there are strips enough, each has a span of them (native_spans.h).  An engine run
@@ -25,9 +27,12 @@ typedef struct es_sheet {
     int channels, padded; /* of a pixel; padded to whole vectors with zeros */
     int height, width;
     es_native_format format;
-    int rows;       /* held at once */
-    int slot;       /* of the frames, or -1 for a ring of its group */
-    int border;     /* columns of zeros to the right, then there is one to the left, too */
+    int rows;   /* held at once */
+    int held;   /* pixels of a row held at once: all of them, or of a column */
+    int slot;   /* of the frames, or -1 for a ring of its group */
+    int border; /* columns of zeros to the right, then there is one to the left, too */
+    int pad,
+        shift; /* of a frame: pixels before a row; by how many it lies further left (native_cut.h) */
     size_t pixel;   /* bytes */
     size_t stride;  /* bytes of a row */
     size_t offset;  /* in the arena */
@@ -42,6 +47,9 @@ typedef struct es_grid {
     int across, down; /* tiles */
     int rows;         /* of tiles in a strip */
     int strips;
+    int columns;       /* that are done one after the other; 1: whole strips are */
+    int beside;        /* tiles on either side of a column that its rings hold, too */
+    int held;          /* tiles of a row in the widest column's rings */
     int blocks, block; /* register blocks of a full strip; tiles in the largest */
     int room;          /* tiles that there is room for in a block; odd: a tile's points are written
                         * all at once, so they must not fall into a few places of a cache */
@@ -89,6 +97,7 @@ typedef struct es_stage {
     size_t weights, bias; /* floats from the group's weights on, or from a member's own */
     int least;            /* strips to do at once, where there is no reason to do fewer */
     int span_unit;        /* strips that a member does at once, where it has a span of its own */
+    int beside;           /* tiles on either side of a column that it does, too */
     int watches, first_watch;
     unsigned watched; /* which links of the chain they look at, as bits */
     int done;         /* strips, while scheduling */
@@ -211,17 +220,6 @@ enum { ES_TILES_A_PASS = 19, ES_MOST_TILES = 28 };
  * all that it has of a task where it makes the weights for itself. */
 int es_native_pass_blocks(const es_native_plan *plan, const es_stage *stage);
 
-/* Groups done in spans (native_spans.h): stages at most; units of a member at least, so that all have as
- * much to do, and of two members, who are faster so with fewer, too; units of which rings hold the
- * rows, but for one more row; bytes that all members' rings take at most. */
-enum {
-    ES_SPAN_STAGES = 8,
-    ES_SPAN_LEAST = 8,
-    ES_SPAN_LEAST_TWO = 4,
-    ES_SPAN_HELD = 2,
-    ES_SPAN_BYTES = 64 << 20
-};
-
 /* Blocks of a pass at most, and places for their chunks and those that they look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 
@@ -243,20 +241,48 @@ static inline size_t es_weights_panel(const es_stage *s, int width) {
 
 static inline int es_strip_rows(const es_grid *grid) { return grid->rows * grid->tile; }
 
-/* Tiles of a strip, and the register blocks they make. */
-static inline int es_strip_tiles(const es_grid *grid, int strip) {
-    int left = grid->down - strip * grid->rows;
-    return (left < grid->rows ? left : grid->rows) * grid->across;
+/* Register blocks of a full strip of so many tiles: at least so many, and as even as can be. */
+static inline void es_grid_divide(es_grid *grid, int tiles, int blocks) {
+    grid->block = (tiles + blocks - 1) / blocks;
+    grid->blocks = (tiles + grid->block - 1) / grid->block;
+    grid->room = grid->block | 1;
 }
-static inline int es_strip_blocks(const es_grid *grid, int strip) {
-    return (es_strip_tiles(grid, strip) + grid->block - 1) / grid->block;
+
+/* Which of a row's tiles belong to a column, first .. end-1, are in its rings, left .. left+held-1, and
+ * are done by a stage of it, from .. to-1. */
+typedef struct es_reach {
+    int first, end, left, held, from, to;
+} es_reach;
+
+static inline es_reach es_reach_of(const es_stage *s, int column) {
+    const es_grid *g = &s->grid;
+    es_reach r = {.first = (int)((int64_t)g->across * column / g->columns),
+                  .end = (int)((int64_t)g->across * (column + 1) / g->columns)};
+    const int right = r.end + g->beside < g->across ? r.end + g->beside : g->across;
+    r.left = r.first > g->beside ? r.first - g->beside : 0;
+    r.held = right - r.left;
+    r.from = r.first > s->beside ? r.first - s->beside : 0;
+    r.to = r.end + s->beside < g->across ? r.end + s->beside : g->across;
+    return r;
+}
+
+/* Tiles of a strip that the rings hold, and the register blocks they make.  (Stages that do not do all of
+ * them leave out the first of the first block and the last of the last one.) */
+static inline int es_strip_tiles(const es_grid *grid, const es_reach *reach, int strip) {
+    int left = grid->down - strip * grid->rows;
+    return (left < grid->rows ? left : grid->rows) * reach->held;
+}
+static inline int es_strip_blocks(const es_grid *grid, const es_reach *reach, int strip) {
+    return (es_strip_tiles(grid, reach, strip) + grid->block - 1) / grid->block;
 }
 
 /* The register blocks of a task of convolutions. */
-static inline int es_task_blocks(const es_native_plan *p, const es_task *task) {
-    const es_grid *g = &p->stages[task->stage].grid;
+static inline int es_task_blocks(const es_native_plan *p, const es_task *task, int column) {
+    const es_stage *s = &p->stages[task->stage];
+    const es_reach reach = es_reach_of(s, column);
     int all = 0;
-    for (int strip = task->from; strip < task->to; strip++) all += es_strip_blocks(g, strip);
+    for (int strip = task->from; strip < task->to; strip++)
+        all += es_strip_blocks(&s->grid, &reach, strip);
     return all;
 }
 

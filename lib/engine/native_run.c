@@ -24,7 +24,8 @@ static float *block_of(const es_native_run *run, const es_cache *c, int member, 
  * bit i of what is returned says that row i has. */
 static unsigned rows_at(const es_native_run *run, const es_sheet *s, const es_native_span *span,
                         int y, int count, int x, const void **rows) {
-    const char *base = run->arena + s->offset + ((size_t)x + (s->border > 0)) * s->pixel;
+    const int column = x - (s->slot < 0 ? run->left : 0) + (s->border > 0);
+    const char *base = run->arena + s->offset + (ptrdiff_t)column * (ptrdiff_t)s->pixel;
     int at = (y + s->rows) % s->rows;
     unsigned all = 0;
     for (int i = 0; i < count; i++, y++) {
@@ -46,10 +47,12 @@ static void go_on(const void **rows, int count, unsigned which, size_t bytes) {
 }
 
 /* Where a tile of a strip is, and how many of `most` tiles lie side by side from there on. */
-static int side_by_side(const es_grid *g, int strip, int tile, int most, int *ty, int *tx) {
-    *ty = strip * g->rows + tile / g->across;
-    *tx = tile % g->across;
-    return g->across - *tx < most ? g->across - *tx : most;
+static int side_by_side(const es_grid *g, const es_reach *reach, int strip, int tile, int most,
+                        int *ty, int *tx) {
+    const int x = tile % reach->held;
+    *ty = strip * g->rows + tile / reach->held;
+    *tx = reach->left + x;
+    return reach->held - x < most ? reach->held - x : most;
 }
 
 /* Enlarged other than by 2, which the kernels do themselves: pixels are gathered. */
@@ -91,17 +94,21 @@ static void transform_tiles(const es_native_run *run, const es_cache *c, const e
     }
 }
 
+/* Frames once, by the first group that reads them, for one may be made where another one still has pixels;
+ * rings for every column. */
 void es_native_clear_borders(const es_native_run *run, int group, int member) {
     const es_native_plan *p = run->plan;
     if (member == 0) memset(run->arena + p->zeros, 0, p->patch);
-    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
-        if (p->stages[i].output < 0) continue;
-        const es_sheet *s = &p->sheets[p->stages[i].output];
+    for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
+        const es_sheet *s = &p->sheets[p->caches[i].sheet];
+        const int left = s->slot < 0 ? run->left : 0, right = s->width - left;
         const int step = s->apart ? 1 : p->members;
-        for (int y = s->apart ? 0 : member; y < s->rows && s->border > 0; y += step) {
+        if (s->border == 0 || (s->slot >= 0 && run->column > 0)) continue;
+        for (int y = s->apart ? 0 : member; y < s->rows; y += step) {
             char *row = es_sheet_row(run, s, y) + s->apart * (size_t)member;
-            memset(row - s->pixel, 0, s->pixel);
-            memset(row + s->pixel * (size_t)s->width, 0, s->pixel * (size_t)s->border);
+            if (left == 0) memset(row - s->pixel, 0, s->pixel);
+            if (right <= s->held)
+                memset(row + s->pixel * (size_t)right, 0, s->pixel * (size_t)s->border);
         }
     }
 }
@@ -138,6 +145,8 @@ static void set_links(const es_native_run *run, const es_stage *s, int links, co
 
 static void watch_tile(const es_native_run *run, const es_stage *s, int link, const tiles_out *t,
                        int tx, const es_native_store *store, es_native_format format, int member) {
+    const es_reach reach = es_reach_of(s, run->column);
+    if (tx < reach.first || tx >= reach.end) return; /* another column's */
     es_native_region pixels = {.row = (const void *const *)store->row,
                                .step = store->step,
                                .height = store->height,
@@ -190,23 +199,29 @@ static void store_tiles(const es_native_run *run, const es_stage *s, const tiles
 
 /* ---- A convolution ------------------------------------------------------------------------- */
 
-/* One register block of a task. */
+/* One register block of a task: `tiles` of a strip from `first` on, which are in its block of the caches
+ * after `skip` others. */
 typedef struct place {
-    int strip, block, first, tiles; /* first: tile of the strip */
+    int strip, block, first, tiles, skip;
 } place;
 
-static place place_of(const es_grid *g, int strip, int index) {
-    while (index >= es_strip_blocks(g, strip)) index -= es_strip_blocks(g, strip++);
-    int tiles = es_strip_tiles(g, strip), blocks = es_strip_blocks(g, strip);
-    int first = (int)((int64_t)tiles * index / blocks);
-    int end = (int)((int64_t)tiles * (index + 1) / blocks);
-    return (place){strip, index, first, end - first};
+static place place_of(const es_grid *g, const es_reach *reach, int strip, int index) {
+    while (index >= es_strip_blocks(g, reach, strip)) index -= es_strip_blocks(g, reach, strip++);
+    const int tiles = es_strip_tiles(g, reach, strip), blocks = es_strip_blocks(g, reach, strip);
+    const int begin = (int)((int64_t)tiles * index / blocks);
+    int first = begin, end = (int)((int64_t)tiles * (index + 1) / blocks);
+    if (g->columns > 1) { /* one row a strip, then */
+        if (first < reach->from - reach->left) first = reach->from - reach->left;
+        if (end > reach->to - reach->left) end = reach->to - reach->left;
+    }
+    return (place){strip, index, first, end - first, first - begin};
 }
 
 static void transform_blocks(const es_native_run *run, const es_task *task,
                              const es_native_span *span, const place *at, int count,
                              const es_native_scratch *scratch) {
     const es_stage *s = &run->plan->stages[task->stage];
+    const es_reach reach = es_reach_of(s, run->column);
     float *own = scratch->own;
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
@@ -215,9 +230,10 @@ static void transform_blocks(const es_native_run *run, const es_task *task,
             own += own_floats(c);
             if (at[i].strip < task->fresh[k]) continue;
             for (int t = 0, ty, tx, n; t < at[i].tiles; t += n) {
-                n = side_by_side(&s->grid, at[i].strip, at[i].first + t, at[i].tiles - t, &ty, &tx);
-                transform_tiles(run, c, span, ty, tx, n, v + (size_t)t * ES_NATIVE_LANES,
-                                scratch->patch);
+                n = side_by_side(&s->grid, &reach, at[i].strip, at[i].first + t, at[i].tiles - t,
+                                 &ty, &tx);
+                transform_tiles(run, c, span, ty, tx, n,
+                                v + (size_t)(at[i].skip + t) * ES_NATIVE_LANES, scratch->patch);
             }
         }
     }
@@ -230,7 +246,8 @@ static void chunk_tables(const es_native_run *run, const es_stage *s, int member
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
         for (int i = 0; i < count; i++, own += own_floats(c)) {
-            const float *v = block_of(run, c, member, at[i].strip, at[i].block, own);
+            const float *v = block_of(run, c, member, at[i].strip, at[i].block, own) +
+                             (size_t)at[i].skip * ES_NATIVE_LANES;
             const float **table =
                 tables + (size_t)i * ((size_t)s->chunks + ES_NATIVE_AHEAD) + first;
             for (int j = 0; j < c->chunks; j++) table[j] = v + (size_t)j * c->chunk;
@@ -261,6 +278,7 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
     es_native_multiply multiply =
         width == kernels->panel ? kernels->multiply_panel : kernels->multiply_lanes;
     const float *u = out->u;
+    const es_reach reach = es_reach_of(s, run->column);
     size_t soon[ES_NATIVE_BLOCKS]; /* from a point's weights to those that a block asks for */
     for (int i = 0; i < count; i++)
         soon[i] = u_point * (size_t)(count - 1 + i) / (size_t)count + 2 * (size_t)width;
@@ -280,7 +298,8 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
     for (int i = 0; i < count; i++) {
         const float *m = products + (size_t)i * (size_t)points * m_point;
         for (int t = 0, ty, tx, n; t < at[i].tiles; t += n) {
-            n = side_by_side(&s->grid, at[i].strip, at[i].first + t, at[i].tiles - t, &ty, &tx);
+            n = side_by_side(&s->grid, &reach, at[i].strip, at[i].first + t, at[i].tiles - t, &ty,
+                             &tx);
             tiles_out some = {.span = span,
                               .ty = ty,
                               .tx = tx,
@@ -295,10 +314,10 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
     }
 }
 
-es_native_units es_native_units_of(const es_native_plan *p, const es_task *task) {
+es_native_units es_native_units_of(const es_native_plan *p, const es_task *task, int column) {
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return (es_native_units){task->to - task->from, 1};
-    return (es_native_units){es_task_blocks(p, task), es_native_pass_blocks(p, s)};
+    return (es_native_units){es_task_blocks(p, task, column), es_native_pass_blocks(p, s)};
 }
 
 static double convolve(const es_native_run *run, const es_task *task, const es_native_span *span,
@@ -306,12 +325,13 @@ static double convolve(const es_native_run *run, const es_task *task, const es_n
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
     const es_native_scratch scratch = es_native_scratch_of(run, span->member);
+    const es_reach reach = es_reach_of(s, run->column);
     const int count = end - first;
     const float *tables[ES_NATIVE_TABLES];
     place at[ES_NATIVE_BLOCKS];
     int tiles = 0;
     for (int i = 0; i < count; i++) {
-        at[i] = place_of(&s->grid, task->from, first + i);
+        at[i] = place_of(&s->grid, &reach, task->from, first + i);
         tiles += at[i].tiles;
     }
     chunk_tables(run, s, span->member, at, count, scratch.own, tables);

@@ -12,6 +12,8 @@ typedef struct es_native_run {
     const es_io *io;
     char *arena;
     float *weights; /* of the group under way */
+    int column;     /* of the group under way, and the first pixel that its rings hold */
+    int left;
 } es_native_run;
 
 /* A member's own part of the arena. */
@@ -52,7 +54,7 @@ typedef struct es_native_span {
     int above, below;
 } es_native_span;
 
-/* The first pixel of row y, of what all members have the same of. */
+/* The first pixel that there is of row y, of what all members have the same of. */
 static inline char *es_sheet_row(const es_native_run *run, const es_sheet *s, int y) {
     size_t left = s->border > 0 ? s->pixel : 0;
     return run->arena + s->offset + (size_t)(y % s->rows) * s->stride + left;
@@ -69,7 +71,7 @@ static inline float es_pixel_at(es_native_format format, const char *pixel, int 
 /* To the precision that the session asked for, and back. */
 void es_native_round(es_native_format format, float *x, size_t count);
 
-/* A member's share of the zeros around what a group makes. */
+/* A member's share of the zeros around what a group reads. */
 void es_native_clear_borders(const es_native_run *run, int group, int member);
 
 /* Bytes that showing the largest value takes; 0 where nothing is traced. */
@@ -98,7 +100,7 @@ esrgan_status es_native_watch_show(const es_native_run *run, int group, esrgan_e
 typedef struct es_native_units {
     int count, most;
 } es_native_units;
-es_native_units es_native_units_of(const es_native_plan *plan, const es_task *task);
+es_native_units es_native_units_of(const es_native_plan *plan, const es_task *task, int column);
 
 /* Does units first .. end-1; returns how much work that was: tiles times channels in and out, 0 where
  * it says nothing of the time it took, as weights were made, too, which is the same for any number of

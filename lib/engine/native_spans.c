@@ -173,7 +173,7 @@ static void do_unit(const walk *w, int stage, int j) {
     if (task.to > s->grid.strips) task.to = s->grid.strips;
     for (int k = 0; k < s->input_count; k++)
         task.fresh[k] = makes(p, a->group, index, s->inputs[k]) ? task.from : task.to;
-    const es_native_units units = es_native_units_of(p, &task);
+    const es_native_units units = es_native_units_of(p, &task, a->run->column);
     const int portions = (units.count + units.most - 1) / units.most;
     const double began = es_seconds();
     double work = 0;

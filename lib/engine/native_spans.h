@@ -17,6 +17,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/native_cut.h"
 #include "engine/native_run.h"
 
 /* A member's seat: how far it is, its own to write and everybody's to read; and, of an even member,

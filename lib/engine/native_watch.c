@@ -160,7 +160,7 @@ static es_native_tally *tallies_of(const es_native_run *run, const es_watch *w, 
 
 void es_native_watch_begin(const es_native_run *run, int group, int member) {
     const es_native_plan *p = run->plan;
-    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
+    for (int i = p->group_first[group]; i < p->group_first[group + 1] && run->column == 0; i++) {
         const es_stage *s = &p->stages[i];
         for (int k = 0; k < s->watches; k++) {
             const es_watch *w = &p->watches[s->first_watch + k];

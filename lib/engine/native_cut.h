@@ -1,0 +1,44 @@
+/*
+ * How groups are cut: chains of convolutions (dense blocks) into spans of strips, one for each member
+ * (native_spans.h), and in wide pictures into columns of tiles, which are done one after the other.
+ *
+ * A column's rings are as wide as it is, so that they stay in a cache however wide the picture.  Every
+ * convolution needs one pixel more on either side than the next one, so a column's stages do one tile more
+ * each, back to front, and its neighbour does those tiles again:
+ *
+ *     tiles     0 1 2 3 4 5 6 7 8 9 ...                tiles are those of the whole picture,
+ *     stage 0   . . # # # # # # # # # # . .            and so are their neighbours, wherever
+ *     stage 1   . . . # # # # # # # # . . .            they come from: results do not depend
+ *     stage 2   . . . . # # # # # # . . . .            on how a picture is cut
+ *
+ * What the last stage makes may take the place of what the first one reads: pixels that the next column
+ * still needs are not written over, for the new frame lies some pixels further left in the same place.
+ */
+#ifndef ES_ENGINE_NATIVE_CUT_H
+#define ES_ENGINE_NATIVE_CUT_H
+
+#include "engine/native_plan.h"
+
+/* Stages of a chain at most; units of a member's span at least, so that all have as much to do, and of two
+ * members, who are faster so with fewer, too; units of which rings hold the rows, but for one more row;
+ * bytes that all members' rings take at most, before a chain is done in columns, and in any case. */
+enum {
+    ES_SPAN_STAGES = 8,
+    ES_SPAN_LEAST = 8,
+    ES_SPAN_LEAST_TWO = 4,
+    ES_SPAN_HELD = 2,
+    ES_COLUMN_BYTES = 16 << 20,
+    ES_SPAN_BYTES = 64 << 20
+};
+
+/* Chooses columns and spans, after the tiles; then all strides are known. */
+void es_native_cut(es_native_plan *plan);
+
+/* Pixels that a frame has to lie further left than the frame of `sheet`, in whose place it is made by a
+ * group's last stage; -1 where there is no room for that. */
+int es_native_shift(const es_native_plan *plan, int group, int sheet);
+
+/* Where the rings of a group in spans lie, from `offset` in the arena on; returns the end. */
+size_t es_native_span_rings(es_native_plan *plan, int group, size_t offset);
+
+#endif
