@@ -87,9 +87,9 @@ typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int cha
 
 /* Kernels as stored, at any place in memory: LANES channels out, `row` bytes apart, of LANES channels
  * in of nine floats each, rounded to `format` -> u[p * point_stride + in * channel_stride + out]; of
- * pairs, in / 2. */
+ * pairs, in / 2.  Meanwhile those that lie from `soon` on are asked for; g itself will do. */
 typedef void (*es_native_weights)(const void *g, size_t row, es_native_format format, float *u,
-                                  size_t channel_stride, size_t point_stride);
+                                  size_t channel_stride, size_t point_stride, const void *soon);
 
 /* Chunks that a multiplication asks for before it uses them: what lies in a third-level cache that others
  * use, too, may take a thousand cycles. */

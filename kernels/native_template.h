@@ -190,12 +190,19 @@ ES_INLINE void round_to(es_native_format format, VF *x) {
     }
 }
 
-/* All points of a kernel at once, out of registers: to write them is what takes the time. */
+/* Part `part` of LANES of VL channels' kernels is asked for: in lines, of which LANES of them take ten. */
+ES_INLINE void ask_kernels(const char *soon, size_t row, int part) {
+    enum { LINE = 64, LINES = 10, PARTS = ES_NATIVE_LANES / VL };
+    soon += (size_t)(part / PARTS) * row + (size_t)(part % PARTS * LINES / PARTS * LINE);
+    ES_UNROLL for (int i = 0; i < (LINES + PARTS - 1) / PARTS; i++) ES_NEAR(soon + i * LINE);
+}
+
+/* All points of a kernel at once, out of registers: to read and to write is what takes the time. */
 ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_native_format format,
-                       float *u, size_t channel_stride, size_t point_stride) {
+                       float *u, size_t channel_stride, size_t point_stride, const char *soon) {
     enum { TAPS = ES_NATIVE_LANES * 9 };
     const int side = points_of(shape);
-    for (int o = 0; o < ES_NATIVE_LANES; o += VL, g += VL * row, u += VL) {
+    for (int o = 0; o < ES_NATIVE_LANES; o += VL, g += VL * row, soon += VL * row, u += VL) {
         VF k[TAPS];
         for (int i = 0; i < TAPS; i += VL) {
             ES_UNROLL for (int l = 0; l < VL; l++) k[i + l] =
@@ -206,6 +213,7 @@ ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_nati
         for (int c = 0; c < ES_NATIVE_LANES; c += PACK) {
             VF t[PACK][ES_NATIVE_MAX_PATCH][3];
             for (int q = 0; q < PACK; q++) {
+                ask_kernels(soon, row, c + q);
                 ES_UNROLL for (int j = 0; j < 3; j++) {
                     VF d[3], r[ES_NATIVE_MAX_PATCH];
                     ES_UNROLL for (int i = 0; i < 3; i++) d[i] = k[(c + q) * 9 + i * 3 + j];
@@ -402,8 +410,8 @@ static void multiply_lanes(const float *const *v, size_t offset, int tiles, cons
     ES_INSTANCE(shape, F16)                                                                        \
     ES_INSTANCE(shape, BF16)                                                                       \
     static void weights_##shape(const void *g, size_t row, es_native_format format, float *u,      \
-                                size_t channel_stride, size_t point_stride) {                      \
-        weights(ES_NATIVE_##shape, g, row, format, u, channel_stride, point_stride);               \
+                                size_t channel_stride, size_t point_stride, const void *soon) {    \
+        weights(ES_NATIVE_##shape, g, row, format, u, channel_stride, point_stride, soon);         \
     }
 ES_INSTANCES(F2)
 ES_INSTANCES(F4)

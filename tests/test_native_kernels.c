@@ -322,7 +322,7 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                        &tap, sizeof tap);
             }
             k->weights[s](taps, row, weight, (float *)u.data + c / k->pack * j.wide + first,
-                          (size_t)j.wide, (size_t)(places * j.wide));
+                          (size_t)j.wide, (size_t)(places * j.wide), taps);
         }
     const float *table[40];
     for (int c = 0; c < j.chunks + ES_NATIVE_AHEAD; c++)

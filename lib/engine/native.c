@@ -98,8 +98,8 @@ static void make_weights(job *j, int task, int member) {
     const es_stage *s = &j->plan->stages[j->tasks[task].stage];
     if (s->kind != ES_STAGE_CONV || s->apart) return;
     const int64_t blocks = es_native_weights_blocks(s);
-    es_native_weights_make(&j->run, s, (int)(blocks * member / j->plan->members),
-                           (int)(blocks * (member + 1) / j->plan->members), member);
+    const int end = (int)(blocks * (member + 1) / j->plan->members);
+    es_native_weights_make(&j->run, s, (int)(blocks * member / j->plan->members), end, end, member);
 }
 
 /* What members have left of a task; member 0 deals it while they are at the one before. */

@@ -109,10 +109,10 @@ double es_native_do(const es_native_run *run, const es_task *task, const es_nati
                     int first, int end);
 
 /* A stage's weights consist of so many blocks; member `member` makes some of them, in the kernels'
- * form, to their place in the group's. */
+ * form, to their place in the group's.  `soon`: the block that it is going to make after that, if any. */
 int es_native_weights_blocks(const es_stage *stage);
 void es_native_weights_make(const es_native_run *run, const es_stage *stage, int first, int end,
-                            int member);
+                            int soon, int member);
 
 /* What of the checkpoint is going to be read: a panel's rows. */
 typedef struct es_native_soon {

@@ -116,13 +116,15 @@ static bool weights_made(const walk *w, int stage) {
     const int blocks = es_native_weights_blocks(s);
     atomic_int *claimed = &a->weights[stage].claimed, *made = &a->weights[stage].made;
     if (a->weights_made) return true;
-    while (atomic_load(claimed) < blocks) {
-        const int first = atomic_fetch_add(claimed, BLOCKS_AT_ONCE);
-        const int end = first + BLOCKS_AT_ONCE < blocks ? first + BLOCKS_AT_ONCE : blocks;
-        if (first >= end) break;
-        es_native_weights_make(a->run, s, first, end, w->span.member);
-        if (atomic_fetch_add(made, end - first) + end - first == blocks)
-            es_team_tell(a->run->context->team);
+    if (atomic_load(claimed) < blocks) {
+        int first = atomic_fetch_add(claimed, BLOCKS_AT_ONCE), soon;
+        for (; first < blocks; first = soon) {
+            const int end = first + BLOCKS_AT_ONCE < blocks ? first + BLOCKS_AT_ONCE : blocks;
+            soon = atomic_fetch_add(claimed, BLOCKS_AT_ONCE);
+            es_native_weights_make(a->run, s, first, end, soon, w->span.member);
+            if (atomic_fetch_add(made, end - first) + end - first == blocks)
+                es_team_tell(a->run->context->team);
+        }
     }
     return atomic_load(made) == blocks;
 }

@@ -78,24 +78,59 @@ static const void *in_place(const es_op *op, int channel, int first, int count) 
     return es_tensor_f32_in_place(op->weight, ((int64_t)channel * op->channels_in + first) * 9);
 }
 
-/* LANES x LANES kernels, from channel `channel` of a panel's `width` on, as stored and then
- * transformed to u.  Pairs are rounded then, once; what is not, is rounded before. */
-static void make_block(const es_native_run *run, const es_stage *s, int channel, int lanes,
-                       int width, float *u, float *scratch) {
-    const es_native_plan *p = run->plan;
-    const size_t point = es_weights_point(s, width);
-    int first, count;
-    lanes_source(p, s, lanes, &first, &count);
-    const void *g = in_place(s->op, channel, first, count);
+/* LANES x LANES kernels: where they are stored, and where they go. */
+typedef struct block {
+    int channel, width; /* the first channel out, of a panel so wide */
+    int first, count;   /* channels in */
+    const void *in_place;
+    size_t to; /* floats from the stage's weights on */
+} block;
+
+/* Block `index` of a panel, by LANES channels in, then out. */
+static block block_at(const es_native_plan *p, const es_stage *s, int panel, int width, int index) {
+    const int lanes = index / (width / ES_NATIVE_LANES),
+              out = index % (width / ES_NATIVE_LANES) * ES_NATIVE_LANES;
+    block b = {.channel = panel + out, .width = width};
+    lanes_source(p, s, lanes, &b.first, &b.count);
+    b.in_place = in_place(s->op, b.channel, b.first, b.count);
+    b.to = (size_t)(lanes * ES_NATIVE_LANES / s->kernels->pack * width + out);
+    return b;
+}
+
+/* Blocks of a panel. */
+static int blocks_of(const es_stage *s, int width) {
+    return lanes_in(s) * (width / ES_NATIVE_LANES);
+}
+
+/* Block `index` of all panels: full ones, then single vectors for what is left. */
+static block block_of_all(const es_native_plan *p, const es_stage *s, int index) {
+    int panel = 0, width = es_panel_width(s, 0);
+    size_t from = 0;
+    while (index >= blocks_of(s, width)) {
+        index -= blocks_of(s, width);
+        from += es_weights_panel(s, width);
+        panel += width;
+        width = es_panel_width(s, panel);
+    }
+    block b = block_at(p, s, panel, width, index);
+    b.to += from;
+    return b;
+}
+
+/* As stored and then transformed to u; `soon`: the block that is made next.  Pairs are rounded then, once;
+ * what is not, is rounded before. */
+static void make_block(const es_native_run *run, const es_stage *s, const block *b,
+                       const block *soon, float *u, float *scratch) {
+    const void *g = b->in_place, *later = soon->in_place ? soon->in_place : scratch;
     size_t row = (size_t)s->op->channels_in * 9 * sizeof(float);
     if (!g) {
         for (int i = 0; i < ES_NATIVE_LANES; i++)
-            read_row(s->op, channel + i, first, count, scratch + i * KERNELS);
+            read_row(s->op, b->channel + i, b->first, b->count, scratch + i * KERNELS);
         g = scratch, row = KERNELS * sizeof(float);
     }
-    const int pack = s->kernels->pack;
-    s->kernels->weights[s->shape](g, row, pack > 1 ? ES_NATIVE_F32 : p->format,
-                                  u + lanes * ES_NATIVE_LANES / pack * width, (size_t)width, point);
+    const es_native_format format = s->kernels->pack > 1 ? ES_NATIVE_F32 : run->plan->format;
+    s->kernels->weights[s->shape](g, row, format, u + b->to, (size_t)b->width,
+                                  es_weights_point(s, b->width), later);
 }
 
 static void make_bias(const es_native_run *run, const es_stage *s, float *bias) {
@@ -104,31 +139,31 @@ static void make_bias(const es_native_run *run, const es_stage *s, float *bias) 
     es_native_round(run->plan->format, bias, (size_t)s->op->channels);
 }
 
-int es_native_weights_blocks(const es_stage *s) {
-    return s->width_out / ES_NATIVE_LANES * lanes_in(s);
-}
+int es_native_weights_blocks(const es_stage *s) { return blocks_of(s, s->width_out); }
 
 void es_native_weights_make(const es_native_run *run, const es_stage *s, int first, int end,
-                            int member) {
+                            int soon, int member) {
     float *scratch = es_native_scratch_of(run, member).staging;
-    /* Full panels, then single vectors for what is left. */
-    float *u = run->weights + s->weights;
-    for (int unit = 0, from = 0, width; from < s->width_out; from += width) {
-        width = es_panel_width(s, from);
-        for (int lanes = 0; lanes < lanes_in(s); lanes++)
-            for (int o = 0; o < width; o += ES_NATIVE_LANES, unit++)
-                if (unit >= first && unit < end)
-                    make_block(run, s, from + o, lanes, width, u + o, scratch);
-        u += es_weights_panel(s, width);
+    const int blocks = es_native_weights_blocks(s);
+    if (first < end) {
+        block now = block_of_all(run->plan, s, first), next = now;
+        for (int i = first; i < end; i++, now = next) {
+            const int after = i + 1 < end ? i + 1 : soon;
+            if (after < blocks) next = block_of_all(run->plan, s, after);
+            make_block(run, s, &now, &next, run->weights + s->weights, scratch);
+        }
     }
-    if (end == es_native_weights_blocks(s)) make_bias(run, s, run->weights + s->bias);
+    if (end == blocks) make_bias(run, s, run->weights + s->bias);
 }
 
 void es_native_weights_own(const es_native_run *run, const es_stage *s, int channel, int width,
                            float *u, float *scratch) {
-    for (int lanes = 0; lanes < lanes_in(s); lanes++)
-        for (int o = 0; o < width; o += ES_NATIVE_LANES)
-            make_block(run, s, channel + o, lanes, width, u + o, scratch);
+    const int blocks = blocks_of(s, width);
+    block now = block_at(run->plan, s, channel, width, 0), next = now;
+    for (int i = 0; i < blocks; i++, now = next) {
+        if (i + 1 < blocks) next = block_at(run->plan, s, channel, width, i + 1);
+        make_block(run, s, &now, &next, u, scratch);
+    }
     if (channel == 0) make_bias(run, s, u + s->bias);
 }
 
