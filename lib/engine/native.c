@@ -119,6 +119,7 @@ static void work_off(const job *j, int task, int member, int members) {
     const es_native_span whole = {.member = member, .bottom = INT_MAX};
     const double began = es_seconds();
     double work = 0;
+    es_native_prepare(&j->run, t, &whole);
     for (int first, end; es_portions_take(hands_of(j, task), member, members, most, &first, &end);)
         work += es_native_do(&j->run, t, &whole, first, end);
     if (work > 0) es_pace_learn(es_native_paces(&j->run) + member, work, es_seconds() - began);

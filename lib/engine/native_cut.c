@@ -190,6 +190,35 @@ int es_native_shift(const es_native_plan *p, int group, int sheet) {
     return shift <= old->pad ? shift : -1;
 }
 
+/* ---- Parts --------------------------------------------------------------------------------- */
+
+static bool one_task(void *context, const es_task *task) {
+    const es_native_plan *p = context;
+    return task->from == 0 || p->stages[task->stage].kind != ES_STAGE_CONV;
+}
+
+bool es_native_is_whole(es_native_plan *p, int group) {
+    return es_native_schedule(p, group, one_task, p);
+}
+
+/*
+ * Channels out are dealt where weights are made for one task and never used again.  (x4plus, two threads,
+ * against dealing tiles alone, FP32 and BF16: 0.78 and 0.74 of the time at 8 x 8, 0.89 and 0.82 at 16 x 16,
+ * 0.96 and 0.94 at 24 x 24, 1.03 and 1.00 at 32 x 32.)
+ */
+static void parts(es_native_plan *p, int group) {
+    const int first = p->group_first[group], end = p->group_first[group + 1];
+    bool fits = !p->keeps && p->members > 1 && p->members <= ES_PARTS_MEMBERS &&
+                p->stages[first].span_unit == 0 && es_native_is_whole(p, group);
+    for (int i = first; i < end && fits; i++) {
+        const es_stage *s = &p->stages[i];
+        fits = s->width_out % (ES_PARTS * ES_NATIVE_LANES) == 0 &&
+               s->grid.across * s->grid.down <= ES_PARTS_TILES &&
+               s->grid.strips * s->grid.blocks <= es_native_most_blocks(s);
+    }
+    for (int i = first; i < end && fits; i++) p->stages[i].parts = ES_PARTS;
+}
+
 /* ---- All of it ----------------------------------------------------------------------------- */
 
 static void strides(es_native_plan *p, int pad) {
@@ -214,5 +243,5 @@ void es_native_cut(es_native_plan *p) {
     }
     strides(p, pad);
     for (int g = 0; g < p->group_count; g++)
-        if (is_chain(p, g)) spans(p, g);
+        if (is_chain(p, g)) spans(p, g), parts(p, g);
 }

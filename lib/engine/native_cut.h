@@ -1,6 +1,8 @@
 /*
  * How groups are cut: chains of convolutions (dense blocks) into spans of strips, one for each member
- * (native_spans.h), and in wide pictures into columns of tiles, which are done one after the other.
+ * (native_spans.h), in wide pictures into columns of tiles, which are done one after the other, and in
+ * small ones by channels out, for then it is weights that take the time: a member makes half of them, and
+ * transforms all tiles for itself.
  *
  * A column's rings are as wide as it is, so that they stay in a cache however wide the picture.  Every
  * convolution needs one pixel more on either side than the next one, so a column's stages do one tile more
@@ -31,12 +33,18 @@ enum {
     ES_SPAN_BYTES = 64 << 20
 };
 
-/* Chooses columns and spans, after the tiles; then all strides are known. */
+/* Parts that channels out are dealt in; tiles at most, and members, each of whom has all of them. */
+enum { ES_PARTS = 2, ES_PARTS_TILES = 40, ES_PARTS_MEMBERS = 4 };
+
+/* Chooses columns, spans and parts, after the tiles; then all strides are known. */
 void es_native_cut(es_native_plan *plan);
 
 /* Pixels that a frame has to lie further left than the frame of `sheet`, in whose place it is made by a
  * group's last stage; -1 where there is no room for that. */
 int es_native_shift(const es_native_plan *plan, int group, int sheet);
+
+/* Whether every stage of a group is done in one task. */
+bool es_native_is_whole(es_native_plan *plan, int group);
 
 /* Where the rings of a group in spans lie, from `offset` in the arena on; returns the end. */
 size_t es_native_span_rings(es_native_plan *plan, int group, size_t offset);

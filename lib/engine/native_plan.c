@@ -172,10 +172,9 @@ static int best_tile(const es_native_plan *p, const es_network *n, const es_stag
 
 int es_native_pass_blocks(const es_native_plan *p, const es_stage *s) {
     const es_grid *g = &s->grid;
-    int most =
-        s->apart ? ceil_div(g->strips * g->blocks, p->members) : ceil_div(ES_MOST_TILES, g->block);
-    return at_most(most,
-                   at_most(ES_NATIVE_BLOCKS, ES_NATIVE_TABLES / (s->chunks + ES_NATIVE_AHEAD)));
+    int most = s->apart ? ceil_div(s->parts * g->strips * g->blocks, p->members)
+                        : ceil_div(ES_MOST_TILES, g->block);
+    return at_most(most, es_native_most_blocks(s));
 }
 
 /* ---- Stages out of operations -------------------------------------------------------------- */
@@ -224,6 +223,7 @@ static es_stage *add_stage(es_native_plan *p, es_stage_kind kind, int height, in
     s->height = height;
     s->width = width;
     s->output = -1;
+    s->parts = 1;
     s->grid = (es_grid){.tile = 1,
                         .across = width,
                         .down = height,
@@ -630,12 +630,6 @@ static bool frames(es_native_plan *p) {
     return true;
 }
 
-/* Whether every stage is done in one task. */
-static bool is_whole(void *context, const es_task *task) {
-    const es_native_plan *p = context;
-    return task->from == 0 || p->stages[task->stage].kind != ES_STAGE_CONV;
-}
-
 /* Where the weights of a stage go that are made together, one stage after the other. */
 static size_t place_together(es_stage *s, size_t at) {
     const int full = s->kernels->panel, single = s->width_out % full / ES_NATIVE_LANES;
@@ -648,7 +642,7 @@ static size_t place_together(es_stage *s, size_t at) {
 /* ... and those of a member's own, one panel at a time. */
 static size_t place_apart(es_stage *s) {
     s->weights = 0;
-    s->bias = es_weights_panel(s, es_panel_width(s, 0));
+    s->bias = es_weights_panel(s, es_panel_width(s, s->width_out));
     return s->bias + (size_t)s->width_out;
 }
 
@@ -657,7 +651,7 @@ static size_t place_apart(es_stage *s) {
  * never again.  To read from another core what that one made takes longer than to make it.
  */
 static size_t weights_of(es_native_plan *p, int group) {
-    const bool apart = !p->keeps && es_native_schedule(p, group, is_whole, p);
+    const bool apart = !p->keeps && es_native_is_whole(p, group);
     size_t end = 0, most = 0;
     for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
         es_stage *s = &p->stages[i];
@@ -702,8 +696,11 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
         es_cache *c = &p->caches[i];
         if (c->readers == 1) continue;
         c->offset = offset;
-        offset += es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks *
-                             (size_t)c->strips * sizeof(float));
+        const size_t bytes = es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks *
+                                        (size_t)c->strips * sizeof(float));
+        const bool each = p->stages[p->group_first[group]].parts > 1;
+        if (each) c->apart = bytes / sizeof(float);
+        offset += each ? bytes * (size_t)p->members : bytes;
     }
     return offset;
 }

@@ -98,6 +98,7 @@ typedef struct es_stage {
     int least;            /* strips to do at once, where there is no reason to do fewer */
     int span_unit;        /* strips that a member does at once, where it has a span of its own */
     int beside;           /* tiles on either side of a column that it does, too */
+    int parts;            /* that channels out are dealt in; 1: tiles alone are dealt */
     int watches, first_watch;
     unsigned watched; /* which links of the chain they look at, as bits */
     int done;         /* strips, while scheduling */
@@ -217,16 +218,22 @@ size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
 enum { ES_TILES_A_PASS = 19, ES_MOST_TILES = 28 };
 
 /* Register blocks that a member does at once at most, to read the weights once for them: some, or
- * all that it has of a task where it makes the weights for itself. */
+ * all that it has of a task where it makes the weights for itself ... */
 int es_native_pass_blocks(const es_native_plan *plan, const es_stage *stage);
 
 /* Blocks of a pass at most, and places for their chunks and those that they look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 
-/* Channels of the panel that begins at `channel`: a full one, or one vector of what is left. */
-static inline int es_panel_width(const es_stage *s, int channel) {
-    const int full = s->kernels->panel;
-    return s->width_out - channel < full ? ES_NATIVE_LANES : full;
+/* ... as far as there is room for. */
+static inline int es_native_most_blocks(const es_stage *s) {
+    const int most = ES_NATIVE_TABLES / (s->chunks + ES_NATIVE_AHEAD);
+    return most < ES_NATIVE_BLOCKS ? most : ES_NATIVE_BLOCKS;
+}
+
+/* Channels of the panel that begins at `channel`, where there are `left` from there on: a full one, or one
+ * vector. */
+static inline int es_panel_width(const es_stage *s, int left) {
+    return left < s->kernels->panel ? ES_NATIVE_LANES : s->kernels->panel;
 }
 
 /* Floats from one point of a panel's weights to the next: a line more than they are, for weights are

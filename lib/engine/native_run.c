@@ -217,8 +217,11 @@ static place place_of(const es_grid *g, const es_reach *reach, int strip, int in
     return (place){strip, index, first, end - first, first - begin};
 }
 
+/* Which caches are filled: those that others read, those that only this stage reads. */
+enum { SHARED = 1, OWN = 2 };
+
 static void transform_blocks(const es_native_run *run, const es_task *task,
-                             const es_native_span *span, const place *at, int count,
+                             const es_native_span *span, const place *at, int count, int which,
                              const es_native_scratch *scratch) {
     const es_stage *s = &run->plan->stages[task->stage];
     const es_reach reach = es_reach_of(s, run->column);
@@ -228,7 +231,8 @@ static void transform_blocks(const es_native_run *run, const es_task *task,
         for (int i = 0; i < count; i++) {
             float *v = block_of(run, c, span->member, at[i].strip, at[i].block, own);
             own += own_floats(c);
-            if (at[i].strip < task->fresh[k]) continue;
+            if (at[i].strip < task->fresh[k] || !(which & (c->readers == 1 ? OWN : SHARED)))
+                continue;
             for (int t = 0, ty, tx, n; t < at[i].tiles; t += n) {
                 n = side_by_side(&s->grid, &reach, at[i].strip, at[i].first + t, at[i].tiles - t,
                                  &ty, &tx);
@@ -314,42 +318,96 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
     }
 }
 
+/* Shares of a task's blocks, where channels out are dealt, too. */
+static int shares_of(const es_native_plan *p, const es_stage *s) {
+    return (p->members + s->parts - 1) / s->parts;
+}
+
 es_native_units es_native_units_of(const es_native_plan *p, const es_task *task, int column) {
     const es_stage *s = &p->stages[task->stage];
     if (s->kind != ES_STAGE_CONV) return (es_native_units){task->to - task->from, 1};
+    if (s->parts > 1) return (es_native_units){s->parts * shares_of(p, s), 1};
     return (es_native_units){es_task_blocks(p, task, column), es_native_pass_blocks(p, s)};
+}
+
+/* Where blocks first .. end-1 of a task lie; returns their tiles. */
+static int places_of(const es_native_run *run, const es_task *task, int first, int end, place *at) {
+    const es_stage *s = &run->plan->stages[task->stage];
+    const es_reach reach = es_reach_of(s, run->column);
+    int tiles = 0;
+    for (int i = first; i < end; i++) {
+        at[i - first] = place_of(&s->grid, &reach, task->from, i);
+        tiles += at[i - first].tiles;
+    }
+    return tiles;
+}
+
+void es_native_prepare(const es_native_run *run, const es_task *task, const es_native_span *span) {
+    const es_native_plan *p = run->plan;
+    if (p->stages[task->stage].parts == 1) return;
+    const es_native_scratch scratch = es_native_scratch_of(run, span->member);
+    const int blocks = es_task_blocks(p, task, run->column);
+    place at[ES_NATIVE_BLOCKS];
+    places_of(run, task, 0, blocks, at);
+    transform_blocks(run, task, span, at, blocks, SHARED, &scratch);
+}
+
+/* What a member makes after a panel that ends at channel `end`, of part `part`: the next one, or that part
+ * of the next stage, as much as a panel is. */
+static es_native_soon soon_after(const es_native_plan *p, const es_stage *s, int part, int end) {
+    const int to = (part + 1) * (s->width_out / s->parts);
+    if (end < to) return es_native_weights_soon(s, end, end + es_panel_width(s, to - end));
+    const es_stage *next = s + 1;
+    if (next == p->stages + p->stage_count || next->kind != ES_STAGE_CONV || !next->apart)
+        return (es_native_soon){NULL, 0};
+    const int some = next->width_out / next->parts,
+              from = next->parts == s->parts ? part * some : 0;
+    return es_native_weights_soon(next, from, from + es_panel_width(next, some));
+}
+
+/* Part `part` of the channels out of blocks first .. end-1; returns the tiles. */
+static int convolve_part(const es_native_run *run, const es_task *task, const es_native_span *span,
+                         int first, int end, int part) {
+    const es_stage *s = &run->plan->stages[task->stage];
+    const es_native_scratch scratch = es_native_scratch_of(run, span->member);
+    const int count = end - first, some = s->width_out / s->parts, to = (part + 1) * some;
+    const float *tables[ES_NATIVE_TABLES];
+    place at[ES_NATIVE_BLOCKS];
+    const int tiles = places_of(run, task, first, end, at);
+    chunk_tables(run, s, span->member, at, count, scratch.own, tables);
+    transform_blocks(run, task, span, at, count, s->parts > 1 ? OWN : OWN | SHARED, &scratch);
+    float *weights = run->weights + s->apart * (size_t)span->member, *u = weights + s->weights;
+    if (s->apart) es_native_bias(run, s, weights + s->bias);
+    for (int channel = part * some, width; channel < to; channel += width) {
+        width = es_panel_width(s, to - channel);
+        panel out = {
+            .channel = channel, .width = width, .u = u, .bias = weights + s->bias + channel};
+        if (s->apart) {
+            es_native_weights_own(run, s, channel, width, u, scratch.staging);
+            out.soon = soon_after(run->plan, s, part, channel + width);
+        } else {
+            u += es_weights_panel(s, width);
+        }
+        panel_of_blocks(run, s, span, at, count, tables, &out, &scratch);
+    }
+    return tiles;
 }
 
 static double convolve(const es_native_run *run, const es_task *task, const es_native_span *span,
                        int first, int end) {
     const es_native_plan *p = run->plan;
     const es_stage *s = &p->stages[task->stage];
-    const es_native_scratch scratch = es_native_scratch_of(run, span->member);
-    const es_reach reach = es_reach_of(s, run->column);
-    const int count = end - first;
-    const float *tables[ES_NATIVE_TABLES];
-    place at[ES_NATIVE_BLOCKS];
-    int tiles = 0;
-    for (int i = 0; i < count; i++) {
-        at[i] = place_of(&s->grid, &reach, task->from, first + i);
-        tiles += at[i].tiles;
+    if (s->parts == 1) {
+        const int tiles = convolve_part(run, task, span, first, end, 0);
+        return s->apart ? 0 : (double)tiles * s->chunks * s->width_out;
     }
-    chunk_tables(run, s, span->member, at, count, scratch.own, tables);
-    transform_blocks(run, task, span, at, count, &scratch);
-    float *weights = run->weights + s->apart * (size_t)span->member, *u = weights + s->weights;
-    for (int channel = 0, width; channel < s->width_out; channel += width) {
-        width = es_panel_width(s, channel);
-        panel out = {
-            .channel = channel, .width = width, .u = u, .bias = weights + s->bias + channel};
-        if (s->apart) {
-            es_native_weights_own(run, s, channel, width, u, scratch.staging);
-            out.soon = es_native_weights_soon(p, s, channel + width);
-        } else {
-            u += es_weights_panel(s, width);
-        }
-        panel_of_blocks(run, s, span, at, count, tables, &out, &scratch);
+    const int shares = shares_of(p, s), blocks = es_task_blocks(p, task, run->column);
+    for (int unit = first; unit < end; unit++) {
+        const int share = unit % shares;
+        convolve_part(run, task, span, blocks * share / shares, blocks * (share + 1) / shares,
+                      unit / shares);
     }
-    return s->apart ? 0 : (double)tiles * s->chunks * s->width_out;
+    return 0;
 }
 
 /* ---- Rows from and to the caller ----------------------------------------------------------- */

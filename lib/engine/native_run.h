@@ -95,12 +95,16 @@ void es_native_watch(const es_native_run *run, const es_stage *s, int link, es_u
 /* ... and when a group is done, all is put together and shown. */
 esrgan_status es_native_watch_show(const es_native_run *run, int group, esrgan_error *error);
 
-/* What a task consists of: register blocks, or rows of the picture.  They need nothing of each other;
- * a member does `most` of them at once. */
+/* What a task consists of: register blocks, or of channels out dealt in parts a part of them for a share of
+ * the blocks, or rows of the picture.  They need nothing of each other; a member does `most` of them at
+ * once. */
 typedef struct es_native_units {
     int count, most;
 } es_native_units;
 es_native_units es_native_units_of(const es_native_plan *plan, const es_task *task, int column);
+
+/* What a member has to do of a task before it does units of it. */
+void es_native_prepare(const es_native_run *run, const es_task *task, const es_native_span *span);
 
 /* Does units first .. end-1; returns how much work that was: tiles times channels in and out, 0 where
  * it says nothing of the time it took, as weights were made, too, which is the same for any number of
@@ -114,26 +118,28 @@ int es_native_weights_blocks(const es_stage *stage);
 void es_native_weights_make(const es_native_run *run, const es_stage *stage, int first, int end,
                             int soon, int member);
 
-/* What of the checkpoint is going to be read: a panel's rows. */
+/* What of the checkpoint is going to be read: rows of kernels. */
 typedef struct es_native_soon {
     const char *from;
     size_t lines;
 } es_native_soon;
 
-/* The panel of a stage from channel `channel` on, or the first one of the next stage. */
-es_native_soon es_native_weights_soon(const es_native_plan *plan, const es_stage *stage,
-                                      int channel);
+/* Kernels of channels out from `channel` to `to`; nothing where they are not side by side. */
+es_native_soon es_native_weights_soon(const es_stage *stage, int channel, int to);
 
-/* Asks for part `part` of `parts` of it, as far as a second-level cache. */
-static inline void es_native_ask(const es_native_soon *soon, int part, int parts) {
+/* Asks for part `part` of `parts` of it, as far as a second-level cache.  (GCC takes a function that only
+ * asks for one that does nothing, and leaves out its calls, if it has not been put in their place before.) */
+__attribute__((always_inline)) static inline void es_native_ask(const es_native_soon *soon,
+                                                                int part, int parts) {
     if (soon->lines == 0) return; /* as it mostly is: no divisions for that */
     const size_t from = soon->lines * (size_t)part / (size_t)parts,
                  to = soon->lines * (size_t)(part + 1) / (size_t)parts;
     for (size_t i = from; i < to; i++) __builtin_prefetch(soon->from + i * ES_ALIGN, 0, 2);
 }
 
-/* A panel of them, and with the first panel the stage's bias, made by a member for itself. */
+/* A panel of them, made by a member for itself; and their bias. */
 void es_native_weights_own(const es_native_run *run, const es_stage *stage, int channel, int width,
                            float *u, float *scratch);
+void es_native_bias(const es_native_run *run, const es_stage *stage, float *bias);
 
 #endif

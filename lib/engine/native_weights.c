@@ -104,13 +104,13 @@ static int blocks_of(const es_stage *s, int width) {
 
 /* Block `index` of all panels: full ones, then single vectors for what is left. */
 static block block_of_all(const es_native_plan *p, const es_stage *s, int index) {
-    int panel = 0, width = es_panel_width(s, 0);
+    int panel = 0, width = es_panel_width(s, s->width_out);
     size_t from = 0;
     while (index >= blocks_of(s, width)) {
         index -= blocks_of(s, width);
         from += es_weights_panel(s, width);
         panel += width;
-        width = es_panel_width(s, panel);
+        width = es_panel_width(s, s->width_out - panel);
     }
     block b = block_at(p, s, panel, width, index);
     b.to += from;
@@ -133,7 +133,7 @@ static void make_block(const es_native_run *run, const es_stage *s, const block 
                                   es_weights_point(s, b->width), later);
 }
 
-static void make_bias(const es_native_run *run, const es_stage *s, float *bias) {
+void es_native_bias(const es_native_run *run, const es_stage *s, float *bias) {
     memset(bias, 0, sizeof(float) * (size_t)s->width_out);
     if (s->op->bias) es_tensor_read_f32_range(s->op->bias, 0, s->op->channels, bias);
     es_native_round(run->plan->format, bias, (size_t)s->op->channels);
@@ -153,7 +153,7 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, int fir
             make_block(run, s, &now, &next, run->weights + s->weights, scratch);
         }
     }
-    if (end == blocks) make_bias(run, s, run->weights + s->bias);
+    if (end == blocks) es_native_bias(run, s, run->weights + s->bias);
 }
 
 void es_native_weights_own(const es_native_run *run, const es_stage *s, int channel, int width,
@@ -164,18 +164,13 @@ void es_native_weights_own(const es_native_run *run, const es_stage *s, int chan
         if (i + 1 < blocks) next = block_at(run->plan, s, channel, width, i + 1);
         make_block(run, s, &now, &next, u, scratch);
     }
-    if (channel == 0) make_bias(run, s, u + s->bias);
 }
 
-es_native_soon es_native_weights_soon(const es_native_plan *p, const es_stage *s, int channel) {
-    if (channel >= s->width_out) s++, channel = 0;
-    if (s == p->stages + p->stage_count || s->kind != ES_STAGE_CONV || !s->apart ||
-        !es_tensor_is_contiguous(s->op->weight))
-        return (es_native_soon){NULL, 0};
-    int count = s->op->channels - channel;
-    if (count > s->kernels->panel) count = s->kernels->panel;
+es_native_soon es_native_weights_soon(const es_stage *s, int channel, int to) {
     const es_tensor *t = s->op->weight;
+    if (to > s->op->channels) to = s->op->channels;
+    if (channel >= to || !es_tensor_is_contiguous(t)) return (es_native_soon){NULL, 0};
     const size_t row = (size_t)(t->numel / s->op->channels) * es_dtype_size(t->dtype);
     return (es_native_soon){(const char *)t->data + row * (size_t)channel,
-                            row * (size_t)count / ES_ALIGN};
+                            row * (size_t)(to - channel) / ES_ALIGN};
 }

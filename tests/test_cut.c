@@ -1,6 +1,7 @@
 /*
- * Pictures so wide that dense blocks are done in columns: which are, and that it shows in no result.
- * Traced runs do one layer after the other over the whole width: what they make is what is expected.
+ * Pictures so wide that dense blocks are done in columns, and so small that channels out are dealt: which
+ * are, and that it shows in no result.  Traced runs do one layer after the other over the whole width, and
+ * deal tiles: what they make is what is expected.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,6 +114,18 @@ static float *forward(const esrgan_model *model, esrgan_precision precision, int
     return out;
 }
 
+static void same_as_traced(const esrgan_model *model, esrgan_precision precision, const int *size,
+                           int most_threads) {
+    const size_t floats = 3 * (size_t)size[0] * (size_t)size[1];
+    float *in = noise(floats, 9), *want = forward(model, precision, 2, 1, size, in);
+    for (int threads = 1; threads <= most_threads; threads++) {
+        float *got = forward(model, precision, threads, 0, size, in);
+        assert_memory_equal(want, got, floats * sizeof *got);
+        free(got);
+    }
+    free(in), free(want);
+}
+
 static void columns_make_no_difference(void **state) {
     (void)state;
     /* The last column as wide as others, less, an edge that is no tile's. */
@@ -120,28 +133,60 @@ static void columns_make_no_difference(void **state) {
     esrgan_model *models[] = {model_of(&net, 3), model_of(&net_of_pairs, 4)};
     unsigned entry = 0;
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
-        for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision++) {
-            if (left_out(&entry)) continue;
-            const esrgan_model *model = models[precision == ESRGAN_BF16];
-            const size_t floats = 3 * (size_t)sizes[k][0] * (size_t)sizes[k][1];
-            float *in = noise(floats, (uint32_t)k);
-            float *want = forward(model, (esrgan_precision)precision, 2, 1, sizes[k], in);
-            for (int threads = 1; threads <= 4; threads++) {
-                float *got = forward(model, (esrgan_precision)precision, threads, 0, sizes[k], in);
-                assert_memory_equal(want, got, floats * sizeof *got);
-                free(got);
-            }
-            free(in), free(want);
-        }
+        for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision++)
+            if (!left_out(&entry))
+                same_as_traced(models[precision == ESRGAN_BF16], (esrgan_precision)precision,
+                               sizes[k], 4);
     esrgan_model_free(models[0]);
     esrgan_model_free(models[1]);
 }
 
+static int parts_of(const esrgan_model *model, int members, int height, int width) {
+    made_plan made;
+    plan_make(&made, model->network, &es_native_scalar, members, height, width);
+    int parts = 1;
+    for (int i = 0; i < made.plan->stage_count; i++)
+        if (made.plan->stages[i].parts > parts) parts = made.plan->stages[i].parts;
+    plan_drop(&made);
+    return parts;
+}
+
+static void small_pictures_have_parts(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&net_of_pairs, 1);
+    for (int members = 1; members <= 6; members++) {
+        const int expected = members > 1 && members <= ES_PARTS_MEMBERS ? ES_PARTS : 1;
+        assert_int_equal(parts_of(model, members, 16, 16), expected);
+        assert_int_equal(parts_of(model, members, 1, 30), expected);
+        assert_int_equal(parts_of(model, members, 100, 100), 1);
+    }
+    esrgan_model_free(model);
+    /* One vector out is nothing to deal; nor where a member has no room for all blocks at once. */
+    model = model_of(&net, 1);
+    assert_int_equal(parts_of(model, 2, 16, 16), 1);
+    esrgan_model_free(model);
+    model = model_of(&(pth_rrdbnet){PTH_BASICSR, 3, 3, 320, 32, 1, 0, 0}, 1);
+    assert_int_equal(parts_of(model, 2, 12, 12), ES_PARTS);
+    assert_int_equal(parts_of(model, 2, 16, 40), 1);
+    esrgan_model_free(model);
+}
+
+static void parts_make_no_difference(void **state) {
+    (void)state;
+    static const int sizes[][2] = {{1, 1}, {7, 21}, {16, 16}, {24, 22}, {3, 50}};
+    esrgan_model *model = model_of(&(pth_rrdbnet){PTH_BASICSR, 3, 3, 64, 32, 1, 0, 0}, 5);
+    unsigned entry = 0;
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+        for (int precision = ESRGAN_FP32; precision <= ESRGAN_BF16; precision++)
+            if (!left_out(&entry)) same_as_traced(model, (esrgan_precision)precision, sizes[k], 5);
+    esrgan_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wide_pictures_have_columns),
-        cmocka_unit_test(rings_stay_small),
-        cmocka_unit_test(columns_make_no_difference),
+        cmocka_unit_test(wide_pictures_have_columns), cmocka_unit_test(rings_stay_small),
+        cmocka_unit_test(columns_make_no_difference), cmocka_unit_test(small_pictures_have_parts),
+        cmocka_unit_test(parts_make_no_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
