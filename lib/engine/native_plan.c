@@ -79,8 +79,8 @@ static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kerne
 /*
  * Cycles that a convolution of this shape takes, roughly: multiplications, transforms at some
  * cycles a point and vector, and weights that have to be made and read.  The larger the tiles, the
- * further away their points lie.  (Fitted to AVX-512 and AVX2 on two threads: F(2,3) wins below some
- * 15 x 15 and 11 x 11 pixels, F(6,3) from 48 x 48 on, but for sizes that it fits badly.)
+ * further away their points lie.  (Fitted to AVX-512 and AVX2 on two threads, pictures of 8 to 64 pixels
+ * squared.)
  */
 static double cost(const es_native_kernels *kernels, const es_op *op, int tile, int height,
                    int width) {
@@ -89,7 +89,7 @@ static double cost(const es_native_kernels *kernels, const es_op *op, int tile, 
     double points = (tile + 2) * (tile + 2), in = op->channels_in / 16.0, out = op->channels / 16.0;
     double tiles = (double)ceil_div(height, tile) * ceil_div(width, tile);
     double far = tile == ES_NATIVE_MAX_TILE ? 1.08 : 1;
-    const double weights = 210.0 / kernels->pack;
+    const double weights = 80.0 / kernels->pack;
     return far * tiles * points * (in * out * multiply + in * 3 + out * 6) +
            points * in * out * weights;
 }
