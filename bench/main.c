@@ -109,6 +109,8 @@ static const struct {
     {"x2plus", NETWORKS, 0, 0},
     {"anime_6B", NETWORKS, 0, 0},
     {"anime_6B-4k", NETWORKS, 0, 0},
+    {"peers-x4plus-16", PEERS, 0, 16},
+    {"peers-x4plus-32", PEERS, 0, 32},
     {"peers-x4plus-64", PEERS, 0, 64},
     {"peers-x4plus-128", PEERS, 0, 128},
     {"peers-x4plus-256", PEERS, 0, 256},
