@@ -237,7 +237,9 @@ static esrgan_status keep(es_context *context, const es_native_plan *plan, esrga
 static esrgan_status run_groups(es_context *context, es_native_plan *plan, char *arena, int height,
                                 int width, const es_io *io, esrgan_error *error) {
     kept *k = plan->keeps ? context->engine_state : NULL;
-    job j = {.run = {plan, context, io, arena, NULL}, .plan = plan, .error = error};
+    job j = {.run = {.plan = plan, .context = context, .io = io, .arena = arena},
+             .plan = plan,
+             .error = error};
     esrgan_status status = ESRGAN_OK;
     for (int m = 0; m < plan->members; m++) atomic_init(&es_native_paces(&j.run)[m].cost, 0);
     for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {

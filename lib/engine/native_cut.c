@@ -139,6 +139,7 @@ static size_t bytes_a_tile(const es_native_plan *p, int group) {
     }
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
         const es_cache *c = &p->caches[i];
+        if (c->readers == 1) continue;
         all += (size_t)c->points * ES_NATIVE_LANES * sizeof(float) * (size_t)c->chunks *
                (size_t)stages_reading(p, group, i);
     }
@@ -162,21 +163,22 @@ static void set_columns(es_native_plan *p, int group, int columns) {
 }
 
 /*
- * Columns where rings would take too much: as few as make them fit.  Where members share in every task, what
- * the last stage makes would not come in the order that es_native_shift needs.  (anime_6B, two threads, 1280
- * and 2560 pixels wide: BF16 0.93 to 0.95 of the time, FP32 0.99 to 1.01; half as wide, both 0.99 to 1.02.)
+ * Columns where rings would take more than twice as much as they should: as few as make them fit.  Where
+ * members share in every task, what the last stage makes would not come in the order that es_native_shift
+ * needs.  (anime_6B, two threads, 1280 and 2560 pixels wide: BF16 0.93 to 0.95 of the time, FP32 0.99 to
+ * 1.01; half as wide, both 0.99 to 1.02.)
  */
 static void columns(es_native_plan *p, int group) {
     const es_stage *s = &p->stages[p->group_first[group]];
     const int beside = p->group_first[group + 1] - p->group_first[group] - 1;
     const size_t tile = bytes_a_tile(p, group), members = (size_t)p->members;
-    const int fit = (int)(ES_COLUMN_BYTES / members / tile), across = s->grid.across;
-    const int own = at_least(fit - 2 * beside, COLUMN_LEAST), count = ceil_div(across, own);
-    if (s->grid.rows > 1 || across <= fit || count == 1) return;
+    const size_t bytes = ES_COLUMN_BYTES / (size_t)at_least(p->members, 2);
+    const int own = at_least((int)(bytes / tile) - 2 * beside, COLUMN_LEAST);
+    if (s->grid.rows > 1 || s->grid.across < 2 * own) return;
     if (p->members > 1 &&
         (!has_spans(p, group) || tile * (size_t)(own + 2 * beside) > ES_SPAN_BYTES / members))
         return;
-    set_columns(p, group, count);
+    set_columns(p, group, ceil_div(s->grid.across, own));
 }
 
 int es_native_shift(const es_native_plan *p, int group, int sheet) {

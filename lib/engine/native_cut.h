@@ -23,7 +23,8 @@
 
 /* Stages of a chain at most; units of a member's span at least, so that all have as much to do, and of two
  * members, who are faster so with fewer, too; units of which rings hold the rows, but for one more row;
- * bytes that all members' rings take at most, before a chain is done in columns, and in any case. */
+ * bytes that the rings of two members and more should take where a chain is done in columns, and take at
+ * most in any case. */
 enum {
     ES_SPAN_STAGES = 8,
     ES_SPAN_LEAST = 8,

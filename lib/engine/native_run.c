@@ -403,9 +403,9 @@ static double convolve(const es_native_run *run, const es_task *task, const es_n
     }
     const int shares = shares_of(p, s), blocks = es_task_blocks(p, task, run->column);
     for (int unit = first; unit < end; unit++) {
-        const int share = unit % shares;
-        convolve_part(run, task, span, blocks * share / shares, blocks * (share + 1) / shares,
-                      unit / shares);
+        const int from = blocks * (unit % shares) / shares,
+                  to = blocks * (unit % shares + 1) / shares;
+        if (from < to) convolve_part(run, task, span, from, to, unit / shares);
     }
     return 0;
 }
