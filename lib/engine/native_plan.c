@@ -59,14 +59,21 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
 
 /* ---- Tiles --------------------------------------------------------------------------------- */
 
+/*
+ * Tiles across from which on every row of them is a strip; narrower pictures have three such rows' tiles in
+ * a strip, small ones are one strip: the fewer, the more evenly blocks can be dealt.  (One strip instead of
+ * two, two threads: FP32 0.92 of the time at 64 x 64, BF16 0.82 at 40 x 40.)
+ */
+enum { WIDE = 14 };
+
 static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kernels, int tile,
                          int height, int width) {
     es_grid g = {.tile = tile,
                  .across = ceil_div(width, tile),
                  .down = ceil_div(height, tile),
                  .columns = 1};
-    int most = kernels->block;
-    int strips = g.across >= 14 ? g.down : at_least(1, g.across * g.down / 42);
+    const int most = kernels->block, all = g.across * g.down;
+    int strips = g.across >= WIDE ? g.down : all < WIDE * WIDE ? 1 : all / (3 * WIDE);
     g.rows = ceil_div(g.down, strips);
     g.strips = ceil_div(g.down, g.rows);
     g.held = g.across;
