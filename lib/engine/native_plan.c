@@ -61,10 +61,11 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
 
 /*
  * Tiles across from which on every row of them is a strip; narrower pictures have three such rows' tiles in
- * a strip, small ones are one strip: the fewer, the more evenly blocks can be dealt.  (One strip instead of
- * two, two threads: FP32 0.92 of the time at 64 x 64, BF16 0.82 at 40 x 40.)
+ * a strip.  Tiles up to which a picture is one strip: the fewer, the more evenly blocks can be dealt.  (One
+ * strip, two threads: FP32 0.92 of the time at 64 x 64, 0.95 to 0.97 at 84 x 84 to 96 x 96, but 1.02 at 150 x 60;
+ * AVX2 0.86 at 90 x 90, 1.04 at 64 x 64; BF16 0.82 at 40 x 40, 0.96 to 1.01 elsewhere.)
  */
-enum { WIDE = 14 };
+enum { WIDE = 14, SMALL = 16 * 16 };
 
 static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kernels, int tile,
                          int height, int width) {
@@ -73,7 +74,7 @@ static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kerne
                  .down = ceil_div(height, tile),
                  .columns = 1};
     const int most = kernels->block, all = g.across * g.down;
-    int strips = g.across >= WIDE ? g.down : all < WIDE * WIDE ? 1 : all / (3 * WIDE);
+    int strips = all <= SMALL ? 1 : g.across >= WIDE ? g.down : all / (3 * WIDE);
     g.rows = ceil_div(g.down, strips);
     g.strips = ceil_div(g.down, g.rows);
     g.held = g.across;
