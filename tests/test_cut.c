@@ -141,14 +141,10 @@ static void columns_make_no_difference(void **state) {
     esrgan_model_free(models[1]);
 }
 
+static int parts(const es_stage *stage) { return stage->parts; }
+
 static int parts_of(const esrgan_model *model, int members, int height, int width) {
-    made_plan made;
-    plan_make(&made, model->network, &es_native_scalar, members, height, width);
-    int parts = 1;
-    for (int i = 0; i < made.plan->stage_count; i++)
-        if (made.plan->stages[i].parts > parts) parts = made.plan->stages[i].parts;
-    plan_drop(&made);
-    return parts;
+    return plan_largest(model->network, &es_native_scalar, members, height, width, parts);
 }
 
 static void small_pictures_have_parts(void **state) {

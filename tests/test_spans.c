@@ -29,16 +29,13 @@ enum { SIZES = sizeof sizes / sizeof *sizes };
 
 static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 16, 8, 1, 0, 0};
 
+static int span_unit(const es_stage *stage) { return stage->span_unit; }
+
 /* Strips that a member does at once in the dense blocks, 0 where all share in everything. */
 static int unit_of(const esrgan_model *model, int members, int height, int width) {
     const char *why;
-    made_plan made;
-    plan_make(&made, model->network, es_tier_kernels(NULL, &why), members, height, width);
-    int unit = 0;
-    for (int i = 0; i < made.plan->stage_count; i++)
-        if (made.plan->stages[i].span_unit > unit) unit = made.plan->stages[i].span_unit;
-    plan_drop(&made);
-    return unit;
+    return plan_largest(model->network, es_tier_kernels(NULL, &why), members, height, width,
+                        span_unit);
 }
 
 static void large_pictures_have_spans(void **state) {

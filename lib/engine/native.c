@@ -97,9 +97,9 @@ static void make_weights(job *j, int task, int member) {
     if (j->made || task == j->task_count || j->tasks[task].from > 0) return;
     const es_stage *s = &j->plan->stages[j->tasks[task].stage];
     if (s->kind != ES_STAGE_CONV || s->apart) return;
-    const int64_t blocks = es_native_weights_blocks(s);
-    const int end = (int)(blocks * (member + 1) / j->plan->members);
-    es_native_weights_make(&j->run, s, (int)(blocks * member / j->plan->members), end, end, member);
+    const int blocks = es_native_weights_blocks(s), members = j->plan->members;
+    es_native_weights_make(&j->run, s, (int)((int64_t)blocks * member / members),
+                           (int)((int64_t)blocks * (member + 1) / members), blocks, member);
 }
 
 /* What members have left of a task; member 0 deals it while they are at the one before. */

@@ -1,8 +1,5 @@
 #include "engine/native_cut.h"
 
-static int ceil_div(int a, int b) { return (a + b - 1) / b; }
-static int at_least(int a, int b) { return a > b ? a : b; }
-
 /* ---- Chains -------------------------------------------------------------------------------- */
 
 /* Whether stage i of a group reads what the one before makes, and of the group's own nothing that is
@@ -30,14 +27,14 @@ static bool is_chain(const es_native_plan *p, int group) {
 
 /* Strips with tiles enough for a pass. */
 static int unit_of(const es_grid *grid) {
-    return ceil_div(ES_TILES_A_PASS, grid->rows * grid->held);
+    return es_ceil_div(ES_TILES_A_PASS, grid->rows * grid->held);
 }
 
 /* Whether there are strips enough for everybody to have a span of them. */
 static bool has_spans(const es_native_plan *p, int group) {
     const es_grid *grid = &p->stages[p->group_first[group]].grid;
     const int least = p->members == 2 ? ES_SPAN_LEAST_TWO : ES_SPAN_LEAST;
-    return p->members > 1 && ceil_div(grid->strips, unit_of(grid)) >= least * p->members;
+    return p->members > 1 && es_ceil_div(grid->strips, unit_of(grid)) >= least * p->members;
 }
 
 /* ---- Rings --------------------------------------------------------------------------------- */
@@ -155,8 +152,8 @@ static void set_columns(es_native_plan *p, int group, int columns) {
         s->beside = end - 1 - i;
         g->columns = columns;
         g->beside = end - 1 - first;
-        g->held = ceil_div(g->across, columns) + 2 * g->beside;
-        es_grid_divide(g, g->held, ceil_div(g->held, s->kernels->block));
+        g->held = es_ceil_div(g->across, columns) + 2 * g->beside;
+        es_grid_divide(g, g->held, es_ceil_div(g->held, s->kernels->block));
         if (i + 1 < end) p->sheets[s->output].held = g->held * g->tile;
         for (int k = 0; k < s->input_count; k++) p->caches[s->inputs[k]].grid = *g;
     }
@@ -172,13 +169,13 @@ static void columns(es_native_plan *p, int group) {
     const es_stage *s = &p->stages[p->group_first[group]];
     const int beside = p->group_first[group + 1] - p->group_first[group] - 1;
     const size_t tile = bytes_a_tile(p, group), members = (size_t)p->members;
-    const size_t bytes = ES_COLUMN_BYTES / (size_t)at_least(p->members, 2);
-    const int own = at_least((int)(bytes / tile) - 2 * beside, COLUMN_LEAST);
+    const size_t bytes = ES_COLUMN_BYTES / (size_t)es_at_least(p->members, 2);
+    const int own = es_at_least((int)(bytes / tile) - 2 * beside, COLUMN_LEAST);
     if (s->grid.rows > 1 || s->grid.across < 2 * own) return;
     if (p->members > 1 &&
         (!has_spans(p, group) || tile * (size_t)(own + 2 * beside) > ES_SPAN_BYTES / members))
         return;
-    set_columns(p, group, ceil_div(s->grid.across, own));
+    set_columns(p, group, es_ceil_div(s->grid.across, own));
 }
 
 int es_native_shift(const es_native_plan *p, int group, int sheet) {
@@ -241,7 +238,7 @@ void es_native_cut(es_native_plan *p) {
     for (int g = 0; g < p->group_count; g++) {
         const es_grid *grid = &p->stages[p->group_first[g]].grid;
         if (is_chain(p, g)) columns(p, g);
-        if (grid->columns > 1) pad = at_least(pad, grid->beside * grid->tile + 1);
+        if (grid->columns > 1) pad = es_at_least(pad, grid->beside * grid->tile + 1);
     }
     strides(p, pad);
     for (int g = 0; g < p->group_count; g++)

@@ -5,10 +5,7 @@
 #include "base/status.h"
 #include "engine/native_spans.h"
 
-static int ceil_div(int a, int b) { return (a + b - 1) / b; }
-static int at_most(int a, int b) { return a < b ? a : b; }
-static int at_least(int a, int b) { return a > b ? a : b; }
-static int pad(int channels) { return ceil_div(channels, ES_NATIVE_LANES) * ES_NATIVE_LANES; }
+static int pad(int channels) { return es_ceil_div(channels, ES_NATIVE_LANES) * ES_NATIVE_LANES; }
 
 /* ---- What becomes a stage ------------------------------------------------------------------ */
 
@@ -61,8 +58,8 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
 
 /*
  * Tiles across from which on every row of them is a strip; narrower pictures have three such rows' tiles in
- * a strip.  Tiles up to which a picture is one strip: the fewer, the more evenly blocks can be dealt.  (One
- * strip, two threads: FP32 0.92 of the time at 64 x 64, 0.95 to 0.97 at 84 x 84 to 96 x 96, but 1.02 at 150 x 60;
+ * a strip.  Tiles up to which a picture is one strip for one member or two: the fewer, the more evenly blocks
+ * can be dealt, but each member makes all weights then.  (One strip, two threads: FP32 0.92 of the time at 64 x 64, 0.95 to 0.97 at 84 x 84 to 96 x 96, but 1.02 at 150 x 60;
  * AVX2 0.86 at 90 x 90, 1.04 at 64 x 64; BF16 0.82 at 40 x 40, 0.96 to 1.01 elsewhere.)
  */
 enum { WIDE = 14, SMALL = 16 * 16 };
@@ -70,16 +67,17 @@ enum { WIDE = 14, SMALL = 16 * 16 };
 static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kernels, int tile,
                          int height, int width) {
     es_grid g = {.tile = tile,
-                 .across = ceil_div(width, tile),
-                 .down = ceil_div(height, tile),
+                 .across = es_ceil_div(width, tile),
+                 .down = es_ceil_div(height, tile),
                  .columns = 1};
     const int most = kernels->block, all = g.across * g.down;
-    int strips = all <= SMALL ? 1 : g.across >= WIDE ? g.down : all / (3 * WIDE);
-    g.rows = ceil_div(g.down, strips);
-    g.strips = ceil_div(g.down, g.rows);
+    const bool small = all <= SMALL && p->members <= 2;
+    const int strips = small ? 1 : g.across >= WIDE ? g.down : es_at_least(1, all / (3 * WIDE));
+    g.rows = es_ceil_div(g.down, strips);
+    g.strips = es_ceil_div(g.down, g.rows);
     g.held = g.across;
-    int tiles = g.rows * g.across, blocks = ceil_div(tiles, most);
-    int fair = ceil_div(blocks, p->members) * p->members; /* as many for each */
+    int tiles = g.rows * g.across, blocks = es_ceil_div(tiles, most);
+    int fair = es_ceil_div(blocks, p->members) * p->members; /* as many for each */
     es_grid_divide(&g, tiles, tiles >= fair * (most / 2) ? fair : blocks);
     return g;
 }
@@ -95,7 +93,7 @@ static double cost(const es_native_kernels *kernels, const es_op *op, int tile, 
     const double multiply =
         (2 + ES_NATIVE_LANES * ES_NATIVE_LANES / 2.0 / kernels->vector) / kernels->pack;
     double points = (tile + 2) * (tile + 2), in = op->channels_in / 16.0, out = op->channels / 16.0;
-    double tiles = (double)ceil_div(height, tile) * ceil_div(width, tile);
+    double tiles = (double)es_ceil_div(height, tile) * es_ceil_div(width, tile);
     double far = tile == ES_NATIVE_MAX_TILE ? 1.08 : 1;
     const double weights = 80.0 / kernels->pack;
     return far * tiles * points * (in * out * multiply + in * 3 + out * 6) +
@@ -133,7 +131,7 @@ static int careful_tile(const es_network *n, const es_op *op, int tile) {
     double share = (double)op->channels_in * op->channels * 9 * pixels / n->macs_per_pixel;
     if (is_dense(n, op) || share > 0.03) return tile;
     const bool enlarges = n->ops[op->inputs[0]].kind == ES_OP_NEAREST; /* F(4,3) has other points */
-    return at_most(tile, enlarges && share < 0.01 ? 2 : 4);
+    return es_at_most(tile, enlarges && share < 0.01 ? 2 : 4);
 }
 
 /*
@@ -180,9 +178,9 @@ static int best_tile(const es_native_plan *p, const es_network *n, const es_stag
 
 int es_native_pass_blocks(const es_native_plan *p, const es_stage *s) {
     const es_grid *g = &s->grid;
-    int most = s->apart ? ceil_div(s->parts * g->strips * g->blocks, p->members)
-                        : ceil_div(ES_MOST_TILES, g->block);
-    return at_most(most, es_native_most_blocks(s));
+    int most = s->apart ? es_ceil_div(s->parts * g->strips * g->blocks, p->members)
+                        : es_ceil_div(ES_MOST_TILES, g->block);
+    return es_at_most(most, es_native_most_blocks(s));
 }
 
 /* ---- Stages out of operations -------------------------------------------------------------- */
@@ -242,7 +240,7 @@ static es_stage *add_stage(es_native_plan *p, es_stage_kind kind, int height, in
                         .blocks = 1,
                         .block = 1,
                         .room = 1};
-    s->least = at_least(4, p->members);
+    s->least = es_at_least(4, p->members);
     return s;
 }
 
@@ -408,9 +406,10 @@ static int time_of(const es_native_plan *p, const es_stage *s, int at_once) {
     enum { READING = 4 };
     int all = 0;
     for (int from = 0; from < s->grid.strips; from += at_once) {
-        int blocks = at_most(at_once, s->grid.strips - from) * s->grid.blocks;
-        int longest = ceil_div(blocks, p->members);
-        all += longest * s->grid.block + ceil_div(longest, es_native_pass_blocks(p, s)) * READING;
+        int blocks = es_at_most(at_once, s->grid.strips - from) * s->grid.blocks;
+        int longest = es_ceil_div(blocks, p->members);
+        all +=
+            longest * s->grid.block + es_ceil_div(longest, es_native_pass_blocks(p, s)) * READING;
     }
     return all;
 }
@@ -418,11 +417,11 @@ static int time_of(const es_native_plan *p, const es_stage *s, int at_once) {
 /* Strips that a task should have: enough tiles for every member; more of them, which take memory,
  * where work comes out more even then. */
 static int strips_at_once(const es_native_plan *p, const es_stage *s) {
-    const int least = ceil_div(ES_TILES_A_PASS * p->members, s->grid.rows * s->grid.across);
+    const int least = es_ceil_div(ES_TILES_A_PASS * p->members, s->grid.rows * s->grid.across);
     int best = 0;
     for (int most = least; most <= 2 * least; most++) {
-        const int tasks = ceil_div(s->grid.strips, most);
-        const int at_once = ceil_div(s->grid.strips, tasks);
+        const int tasks = es_ceil_div(s->grid.strips, most);
+        const int at_once = es_ceil_div(s->grid.strips, tasks);
         if (best == 0 || time_of(p, s, at_once) < 0.94 * time_of(p, s, best)) best = at_once;
     }
     return best;
@@ -449,14 +448,14 @@ static void tiles(es_native_plan *p, const es_network *n) {
             s->inputs[k] = find_cache(p, s, s->inputs[k]);
             p->caches[s->inputs[k]].readers++;
             int up = p->caches[s->inputs[k]].up, beyond = s->grid.across * tile / up + 1;
-            if (up <= 2) from->border = at_least(from->border, beyond - from->width);
+            if (up <= 2) from->border = es_at_least(from->border, beyond - from->width);
         }
     }
     /* The same for all of one width, so that one frame can take another's place. */
     for (int i = 0; i < p->sheet_count; i++)
         for (int k = 0; k < p->sheet_count && p->sheets[i].border > 0; k++)
             if (p->sheets[k].width == p->sheets[i].width)
-                p->sheets[i].border = at_least(p->sheets[i].border, p->sheets[k].border);
+                p->sheets[i].border = es_at_least(p->sheets[i].border, p->sheets[k].border);
     p->cache_first[p->group_count] = p->cache_count;
 }
 
@@ -473,26 +472,26 @@ typedef struct scheduler {
 /* Rows of a cache's sheet that strips up to `strip` need. */
 static int rows_below(const es_native_plan *p, const es_cache *c, int strip) {
     const es_sheet *s = &p->sheets[c->sheet];
-    int end = at_most(strip * es_strip_rows(&c->grid) + 1, s->height * c->up);
-    return at_most(ceil_div(end, c->up), s->height);
+    int end = es_at_most(strip * es_strip_rows(&c->grid) + 1, s->height * c->up);
+    return es_at_most(es_ceil_div(end, c->up), s->height);
 }
 
 /* The first row of its sheet that a cache still needs, with `done` strips made. */
 static int row_above(const es_native_plan *p, const es_cache *c, int done) {
     if (done >= c->grid.strips) return p->sheets[c->sheet].height;
-    return at_least(0, (done * es_strip_rows(&c->grid) - 1) / c->up);
+    return es_at_least(0, (done * es_strip_rows(&c->grid) - 1) / c->up);
 }
 
 static void advance(scheduler *run, int stage, int rows) {
     es_native_plan *p = run->plan;
     es_stage *s = &p->stages[stage];
     int unit = es_strip_rows(&s->grid);
-    rows = at_most(rows, s->height);
-    while (!run->stopped && at_most(s->done * unit, s->height) < rows) {
-        int to = at_least(ceil_div(rows, unit), s->done + s->least);
-        to = at_most(to, s->grid.strips);
+    rows = es_at_most(rows, s->height);
+    while (!run->stopped && es_at_most(s->done * unit, s->height) < rows) {
+        int to = es_at_least(es_ceil_div(rows, unit), s->done + s->least);
+        to = es_at_most(to, s->grid.strips);
         es_task task = {.stage = stage, .from = s->done, .to = to};
-        int end = at_most(to * unit, s->height);
+        int end = es_at_most(to * unit, s->height);
         for (int k = 0; k < s->residuals; k++)
             if (p->sheets[s->residual[k]].stage >= run->first)
                 advance(run, p->sheets[s->residual[k]].stage, end);
@@ -502,7 +501,7 @@ static void advance(scheduler *run, int stage, int rows) {
                 continue;
             }
             es_cache *c = &p->caches[s->inputs[k]];
-            task.fresh[k] = at_least(c->done, task.from);
+            task.fresh[k] = es_at_least(c->done, task.from);
             if (c->done < to && p->sheets[c->sheet].stage >= run->first)
                 advance(run, p->sheets[c->sheet].stage, rows_below(p, c, to));
         }
@@ -510,12 +509,12 @@ static void advance(scheduler *run, int stage, int rows) {
         /* Whoever was asked for rows may have made caches that this stage reads, too. */
         for (int k = 0; k < s->input_count && s->kind == ES_STAGE_CONV; k++) {
             es_cache *c = &p->caches[s->inputs[k]];
-            task.fresh[k] = at_least(c->done, task.from);
+            task.fresh[k] = es_at_least(c->done, task.from);
         }
         if (!run->take(run->context, &task)) run->stopped = true;
         for (int k = 0; k < s->input_count && s->kind == ES_STAGE_CONV; k++) {
             es_cache *c = &p->caches[s->inputs[k]];
-            c->done = at_least(c->done, to);
+            c->done = es_at_least(c->done, to);
         }
         s->done = to;
         if (s->output >= 0) p->sheets[s->output].done = end;
@@ -557,13 +556,13 @@ static int still_needed(const es_native_plan *p, int group, int sheet, bool cach
     int row = p->sheets[sheet].height;
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++)
         if (p->caches[i].sheet == sheet)
-            row = at_most(row, row_above(p, &p->caches[i], p->caches[i].done));
+            row = es_at_most(row, row_above(p, &p->caches[i], p->caches[i].done));
     for (int i = p->group_first[group]; i < p->group_first[group + 1] && !caches_only; i++) {
         const es_stage *s = &p->stages[i];
         int next = s->done * es_strip_rows(&s->grid);
         for (int k = 0; k < s->residuals; k++)
-            if (s->residual[k] == sheet) row = at_most(row, next);
-        if (s->kind == ES_STAGE_WRITE && s->inputs[0] == sheet) row = at_most(row, next);
+            if (s->residual[k] == sheet) row = es_at_most(row, next);
+        if (s->kind == ES_STAGE_WRITE && s->inputs[0] == sheet) row = es_at_most(row, next);
     }
     return row;
 }
@@ -573,12 +572,12 @@ static bool measure(void *context, const es_task *task) {
     survey *v = context;
     es_native_plan *p = v->plan;
     const es_stage *s = &p->stages[task->stage];
-    int end = at_most(task->to * es_strip_rows(&s->grid), s->height);
+    int end = es_at_most(task->to * es_strip_rows(&s->grid), s->height);
     v->tasks++;
     if (s->output >= 0 && p->sheets[s->output].slot < 0) {
         es_sheet *sheet = &p->sheets[s->output];
-        int needed = at_most(still_needed(p, v->group, s->output, false), sheet->done);
-        sheet->rows = at_least(sheet->rows, end - needed);
+        int needed = es_at_most(still_needed(p, v->group, s->output, false), sheet->done);
+        sheet->rows = es_at_least(sheet->rows, end - needed);
     }
     if (task->stage == p->group_first[v->group + 1] - 1 && v->in_place >= 0)
         v->clash |= still_needed(p, v->group, v->in_place, true) < end;
@@ -588,8 +587,8 @@ static bool measure(void *context, const es_task *task) {
         for (int i = p->group_first[v->group]; i < p->group_first[v->group + 1]; i++)
             for (int j = 0; j < p->stages[i].input_count; j++)
                 if (p->stages[i].kind == ES_STAGE_CONV && p->stages[i].inputs[j] == s->inputs[k])
-                    least = at_most(least, p->stages[i].done);
-        c->strips = at_least(c->strips, at_least(c->done, task->to) - least);
+                    least = es_at_most(least, p->stages[i].done);
+        c->strips = es_at_least(c->strips, es_at_least(c->done, task->to) - least);
     }
     return true;
 }

@@ -23,16 +23,20 @@
 
 enum { ES_NATIVE_SLOTS = 16 };
 
+static inline int es_ceil_div(int a, int b) { return (a + b - 1) / b; }
+static inline int es_at_most(int a, int b) { return a < b ? a : b; }
+static inline int es_at_least(int a, int b) { return a > b ? a : b; }
+
 typedef struct es_sheet {
     int channels, padded; /* of a pixel; padded to whole vectors with zeros */
     int height, width;
     es_native_format format;
-    int rows;   /* held at once */
-    int held;   /* pixels of a row held at once: all of them, or of a column */
-    int slot;   /* of the frames, or -1 for a ring of its group */
-    int border; /* columns of zeros to the right, then there is one to the left, too */
-    int pad,
-        shift; /* of a frame: pixels before a row; by how many it lies further left (native_cut.h) */
+    int rows;       /* held at once */
+    int held;       /* pixels of a row held at once: all of them, or of a column */
+    int slot;       /* of the frames, or -1 for a ring of its group */
+    int border;     /* columns of zeros to the right, then there is one to the left, too */
+    int pad;        /* of a frame: pixels before a row, ... */
+    int shift;      /* ... and how many of them it lies further left (native_cut.h) */
     size_t pixel;   /* bytes */
     size_t stride;  /* bytes of a row */
     size_t offset;  /* in the arena */
@@ -217,18 +221,17 @@ size_t es_native_watch_layout(es_native_plan *plan, int group, size_t offset);
  * where it is faster than others and has more. */
 enum { ES_TILES_A_PASS = 19, ES_MOST_TILES = 28 };
 
-/* Register blocks that a member does at once at most, to read the weights once for them: some, or
- * all that it has of a task where it makes the weights for itself ... */
-int es_native_pass_blocks(const es_native_plan *plan, const es_stage *stage);
-
 /* Blocks of a pass at most, and places for their chunks and those that they look ahead. */
 enum { ES_NATIVE_BLOCKS = 64, ES_NATIVE_TABLES = 576 };
 
-/* ... as far as there is room for. */
+/* Register blocks that there is room for in a pass. */
 static inline int es_native_most_blocks(const es_stage *s) {
-    const int most = ES_NATIVE_TABLES / (s->chunks + ES_NATIVE_AHEAD);
-    return most < ES_NATIVE_BLOCKS ? most : ES_NATIVE_BLOCKS;
+    return es_at_most(ES_NATIVE_TABLES / (s->chunks + ES_NATIVE_AHEAD), ES_NATIVE_BLOCKS);
 }
+
+/* ... and that a member does at once at most, to read the weights once for them: some, or all that it has
+ * of a task where it makes the weights for itself. */
+int es_native_pass_blocks(const es_native_plan *plan, const es_stage *stage);
 
 /* Channels of the panel that begins at `channel`, where there are `left` from there on: a full one, or one
  * vector. */
@@ -250,8 +253,8 @@ static inline int es_strip_rows(const es_grid *grid) { return grid->rows * grid-
 
 /* Register blocks of a full strip of so many tiles: at least so many, and as even as can be. */
 static inline void es_grid_divide(es_grid *grid, int tiles, int blocks) {
-    grid->block = (tiles + blocks - 1) / blocks;
-    grid->blocks = (tiles + grid->block - 1) / grid->block;
+    grid->block = es_ceil_div(tiles, blocks);
+    grid->blocks = es_ceil_div(tiles, grid->block);
     grid->room = grid->block | 1;
 }
 
@@ -265,22 +268,20 @@ static inline es_reach es_reach_of(const es_stage *s, int column) {
     const es_grid *g = &s->grid;
     es_reach r = {.first = (int)((int64_t)g->across * column / g->columns),
                   .end = (int)((int64_t)g->across * (column + 1) / g->columns)};
-    const int right = r.end + g->beside < g->across ? r.end + g->beside : g->across;
-    r.left = r.first > g->beside ? r.first - g->beside : 0;
-    r.held = right - r.left;
-    r.from = r.first > s->beside ? r.first - s->beside : 0;
-    r.to = r.end + s->beside < g->across ? r.end + s->beside : g->across;
+    r.left = es_at_least(r.first - g->beside, 0);
+    r.held = es_at_most(r.end + g->beside, g->across) - r.left;
+    r.from = es_at_least(r.first - s->beside, 0);
+    r.to = es_at_most(r.end + s->beside, g->across);
     return r;
 }
 
 /* Tiles of a strip that the rings hold, and the register blocks they make.  (Stages that do not do all of
  * them leave out the first of the first block and the last of the last one.) */
 static inline int es_strip_tiles(const es_grid *grid, const es_reach *reach, int strip) {
-    int left = grid->down - strip * grid->rows;
-    return (left < grid->rows ? left : grid->rows) * reach->held;
+    return es_at_most(grid->down - strip * grid->rows, grid->rows) * reach->held;
 }
 static inline int es_strip_blocks(const es_grid *grid, const es_reach *reach, int strip) {
-    return (es_strip_tiles(grid, reach, strip) + grid->block - 1) / grid->block;
+    return es_ceil_div(es_strip_tiles(grid, reach, strip), grid->block);
 }
 
 /* The register blocks of a task of convolutions. */

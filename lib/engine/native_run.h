@@ -113,7 +113,8 @@ double es_native_do(const es_native_run *run, const es_task *task, const es_nati
                     int first, int end);
 
 /* A stage's weights consist of so many blocks; member `member` makes some of them, in the kernels'
- * form, to their place in the group's.  `soon`: the block that it is going to make after that, if any. */
+ * form, to their place in the group's.  `soon`: the block that it is going to make after that; past the
+ * last one: none. */
 int es_native_weights_blocks(const es_stage *stage);
 void es_native_weights_make(const es_native_run *run, const es_stage *stage, int first, int end,
                             int soon, int member);

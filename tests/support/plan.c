@@ -25,3 +25,14 @@ void plan_drop(made_plan *made) {
     es_native_plan_free(made->plan);
     assert_int_equal(made->meter.now, 0);
 }
+
+int plan_largest(const es_network *network, const es_native_kernels *kernels, int members,
+                 int height, int width, int (*of)(const es_stage *stage)) {
+    made_plan made;
+    plan_make(&made, network, kernels, members, height, width);
+    int largest = of(&made.plan->stages[0]);
+    for (int i = 1; i < made.plan->stage_count; i++)
+        largest = es_at_least(largest, of(&made.plan->stages[i]));
+    plan_drop(&made);
+    return largest;
+}

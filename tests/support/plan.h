@@ -14,6 +14,10 @@ typedef struct made_plan {
 void plan_make(made_plan *made, const es_network *network, const es_native_kernels *kernels,
                int members, int height, int width);
 
+/* Of the stages of a plan that is made for this: the largest of what `of` says of one. */
+int plan_largest(const es_network *network, const es_native_kernels *kernels, int members,
+                 int height, int width, int (*of)(const es_stage *stage));
+
 /* Releases it; fails the test where something is left. */
 void plan_drop(made_plan *made);
 
