@@ -79,27 +79,28 @@ static size_t span_bytes(const es_native_plan *p, int group) {
     return all;
 }
 
+/* A member's rings lie side by side, so that pages are the one's or the other's: whoever is first to
+ * touch a page decides which memory it is in. */
 size_t es_native_span_rings(es_native_plan *p, int group, size_t offset) {
     const int first = p->group_first[group], end = p->group_first[group + 1];
-    const size_t members = (size_t)p->members;
+    const size_t bytes = span_bytes(p, group);
+    size_t at = offset;
     for (int i = first; i < end - 1; i++) {
         es_sheet *sheet = &p->sheets[p->stages[i].output];
         sheet->rows = span_rows(&p->stages[i]);
-        sheet->offset = offset;
-        sheet->apart = span_sheet(p, &p->stages[i]);
-        offset += sheet->apart * members;
+        sheet->offset = at;
+        sheet->apart = bytes;
+        at += span_sheet(p, &p->stages[i]);
     }
-    offset = es_native_watch_layout(p, group, offset);
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
         es_cache *c = &p->caches[i];
         if (c->readers == 1) continue;
         c->strips = span_strips(p, group, i);
-        c->offset = offset;
-        const size_t bytes = span_cache(p, group, i);
+        c->offset = at;
         c->apart = bytes / sizeof(float);
-        offset += bytes * members;
+        at += span_cache(p, group, i);
     }
-    return offset;
+    return es_native_watch_layout(p, group, offset + bytes * (size_t)p->members);
 }
 
 /* ---- Spans --------------------------------------------------------------------------------- */
