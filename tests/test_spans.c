@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "engine/native_copies.h"
 #include "engine/tiers.h"
 #include "model.h"
 #include "support/model.h"
@@ -51,6 +52,56 @@ static void large_pictures_have_spans(void **state) {
     assert_int_equal(unit_of(model, 2, 40, 90), 0);
     assert_int_equal(unit_of(model, 16, 200, 90), 0);
     esrgan_model_free(model);
+}
+
+static int has_copy(const es_stage *stage) { return stage->copy > 0; }
+
+/* Two members have room for weights of their own where pictures are small enough, and nobody else has. */
+static void two_members_have_copies(void **state) {
+    (void)state;
+    esrgan_model *model = model_of(&net, 1);
+    static const struct {
+        int height, width, members, copies;
+    } cases[] = {{96, 120, 1, 0}, {96, 120, 2, 1},  {192, 115, 2, 1}, {192, 115, 3, 0},
+                 {40, 90, 2, 0},  {150, 192, 2, 1}, {168, 192, 2, 0}};
+    const char *why;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(plan_largest(model->network, es_tier_kernels(NULL, &why), cases[i].members,
+                                      cases[i].height, cases[i].width, has_copy),
+                         cases[i].copies);
+    esrgan_model_free(model);
+}
+
+/* Groups made alone until the next one that is made together. */
+static int alone_until_tried(es_copies *c) {
+    int groups = 0;
+    for (; es_copies_wanted(c); groups++) {
+        assert_in_range(groups, 0, 100);
+        es_copies_made(c, true);
+    }
+    es_copies_made(c, false);
+    return groups;
+}
+
+static void weights_are_made_as_times_say(void **state) {
+    (void)state;
+    es_copies c = {0};
+    assert_true(es_copies_wanted(&c)); /* to know how long that takes */
+    es_copies_learn(&c, true, 2, 90e-6);
+    es_copies_learn(&c, true, 2, 4e-6);
+    es_copies_learn(&c, true, 1, 3e-6);
+    es_copies_made(&c, true);
+    assert_true(c.alone == 2e-6); /* the least, of one block */
+    assert_false(es_copies_wanted(&c));
+    for (int i = 0; i < 50; i++) es_copies_learn(&c, false, 2, 2 * 5e-6);
+    es_copies_learn(&c, false, 2, 1); /* one interruption makes no difference */
+    assert_int_equal(alone_until_tried(&c), 0);
+    for (int i = 0; i < 50; i++) es_copies_learn(&c, false, 2, 2 * 9e-6);
+    const int first = alone_until_tried(&c), again = alone_until_tried(&c);
+    assert_in_range(first, 2, 50);
+    assert_int_equal(again, first);
+    for (int i = 0; i < 50; i++) es_copies_learn(&c, false, 2, 2 * 3e-6);
+    assert_int_equal(alone_until_tried(&c), 0);
 }
 
 /* What the caller does when it is told how far it is: nothing, sleep now and then, or stop. */
@@ -197,6 +248,8 @@ static void statistics_are_the_same(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_pictures_have_spans),
+        cmocka_unit_test(two_members_have_copies),
+        cmocka_unit_test(weights_are_made_as_times_say),
         cmocka_unit_test(dawdling_makes_no_difference),
         cmocka_unit_test(stopping_stops_all),
         cmocka_unit_test(statistics_are_the_same),

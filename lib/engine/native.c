@@ -84,7 +84,8 @@ typedef struct job {
     int group;
     es_task *tasks;
     int task_count, task_capacity;
-    bool made;       /* the weights are there already */
+    bool made; /* the weights are there already */
+    es_copies copies;
     atomic_int stop; /* the task that nobody is to begin, set by member 0 */
     double from, to; /* progress */
     esrgan_status status;
@@ -164,10 +165,18 @@ static bool keep_task(void *context, const es_task *task) {
 }
 
 static esrgan_status do_spans(job *j, int group) {
-    es_native_spans spans = {
-        .run = &j->run, .group = group, .weights_made = j->made, .report = report, .context = j};
+    es_native_spans spans = {.run = &j->run,
+                             .group = group,
+                             .weights_made = j->made,
+                             .copies = &j->copies,
+                             .report = report,
+                             .context = j};
+    const bool choice = j->plan->stages[j->plan->group_first[group]].copy > 0;
+    j->run.each = choice && es_copies_wanted(&j->copies);
     es_native_spans_deal(&spans);
     es_team_run(j->run.context->team, es_native_spans_run, &spans);
+    if (choice) es_copies_made(&j->copies, j->run.each);
+    j->run.each = false;
     return j->status;
 }
 

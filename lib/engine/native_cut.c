@@ -121,6 +121,11 @@ static void spans(es_native_plan *p, int group) {
     for (int i = first; i < end; i++) p->stages[i].span_unit = 0;
 }
 
+bool es_native_has_copies(const es_native_plan *p, int group) {
+    const es_stage *s = &p->stages[p->group_first[group]];
+    return p->members == 2 && s->span_unit > 0 && s->grid.across * s->grid.down <= ES_COPIES_TILES;
+}
+
 /* ---- Columns ------------------------------------------------------------------------------- */
 
 /* Tiles that are done twice at a column's sides take time; narrower columns are none. */

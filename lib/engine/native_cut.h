@@ -34,6 +34,10 @@ enum {
     ES_SPAN_BYTES = 64 << 20
 };
 
+/* Tiles at most where two members have room for weights of their own: with more of them it does not matter
+ * how long weights take, and frames take the room. */
+enum { ES_COPIES_TILES = 800 };
+
 /* Parts that channels out are dealt in; tiles at most, and members, each of whom has all of them. */
 enum { ES_PARTS = 2, ES_PARTS_TILES = 40, ES_PARTS_MEMBERS = 4 };
 
@@ -43,6 +47,9 @@ void es_native_cut(es_native_plan *plan);
 /* Pixels that a frame has to lie further left than the frame of `sheet`, in whose place it is made by a
  * group's last stage; -1 where there is no room for that. */
 int es_native_shift(const es_native_plan *plan, int group, int sheet);
+
+/* Whether a group's two members have room for weights of their own. */
+bool es_native_has_copies(const es_native_plan *plan, int group);
 
 /* Whether every stage of a group is done in one task. */
 bool es_native_is_whole(es_native_plan *plan, int group);

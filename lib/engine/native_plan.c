@@ -670,9 +670,13 @@ static size_t weights_of(es_native_plan *p, int group) {
         size_t own = es_aligned(place_apart(s) * sizeof(float)) / sizeof(float);
         if (most < own) most = own;
     }
-    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
+    const size_t all = es_aligned(end * sizeof(float)) / sizeof(float);
+    const bool copies = !apart && !p->keeps && es_native_has_copies(p, group);
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
         p->stages[i].apart = apart ? most : 0;
-    return (apart ? most * (size_t)p->members : end) * sizeof(float);
+        p->stages[i].copy = copies ? all : 0;
+    }
+    return (apart ? most * (size_t)p->members : copies ? 2 * all : end) * sizeof(float);
 }
 
 static size_t rings_of(es_native_plan *p, int group, size_t offset) {

@@ -98,6 +98,9 @@ typedef struct es_stage {
     /* Done in one task: members make the weights for themselves, panel by panel, each at so many
      * floats from the group's weights on times its number; 0: weights are made together. */
     size_t apart;
+    /* Done in spans of two members: so many floats from the weights that they make together on, member 1
+     * has room for its own; 0: it has none (native_copies.h). */
+    size_t copy;
     size_t weights, bias; /* floats from the group's weights on, or from a member's own */
     int least;            /* strips to do at once, where there is no reason to do fewer */
     int span_unit;        /* strips that a member does at once, where it has a span of its own */

@@ -376,7 +376,7 @@ static int convolve_part(const es_native_run *run, const es_task *task, const es
     const int tiles = places_of(run, task, first, end, at);
     chunk_tables(run, s, span->member, at, count, scratch.own, tables);
     transform_blocks(run, task, span, at, count, s->parts > 1 ? OWN : OWN | SHARED, &scratch);
-    float *weights = run->weights + s->apart * (size_t)span->member, *u = weights + s->weights;
+    float *weights = es_native_weights_at(run, s, span->member), *u = weights + s->weights;
     if (s->apart) es_native_bias(run, s, weights + s->bias);
     for (int channel = part * some, width; channel < to; channel += width) {
         width = es_panel_width(s, to - channel);

@@ -12,6 +12,7 @@ typedef struct es_native_run {
     const es_io *io;
     char *arena;
     float *weights; /* of the group under way */
+    bool each;      /* of the group under way: members make weights each for itself */
     int column;     /* of the group under way, and the first pixel that its rings hold */
     int left;
 } es_native_run;
@@ -39,6 +40,11 @@ static inline es_native_scratch es_native_scratch_of(const es_native_run *run, i
 /* How fast members have been of late, by member. */
 static inline es_pace *es_native_paces(const es_native_run *run) {
     return (es_pace *)(void *)(run->arena + run->plan->paces);
+}
+
+/* Where the weights of the group under way begin that a member uses. */
+static inline float *es_native_weights_at(const es_native_run *run, const es_stage *s, int member) {
+    return run->weights + (run->each ? s->copy : s->apart) * (size_t)member;
 }
 
 /* Room for what members have left of two tasks, by member. */

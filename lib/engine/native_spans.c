@@ -11,6 +11,7 @@ typedef struct walk {
     bool down;                     /* else up */
     int origin, count;             /* its first unit; how many it has claimed */
     bool ended;                    /* there are no more */
+    int own;                       /* stages whose weights it has made for itself */
     es_native_span span;
 } walk;
 
@@ -108,20 +109,39 @@ static bool claim(walk *w) {
 
 enum { BLOCKS_AT_ONCE = 2 };
 
+/* Blocks first .. end-1 of a stage's weights, then from `soon` on. */
+static void make_weights(const walk *w, const es_stage *s, int first, int end, int soon) {
+    es_native_spans *a = w->all;
+    const bool learns = w->span.member == 0 && s->copy > 0;
+    const double began = learns ? es_seconds() : 0;
+    es_native_weights_make(a->run, s, first, end, soon, w->span.member);
+    if (learns) es_copies_learn(a->copies, a->run->each, end - first, es_seconds() - began);
+}
+
+static int blocks_to(int first, int blocks) { return es_at_most(first + BLOCKS_AT_ONCE, blocks); }
+
 /* Makes a stage's weights as long as there are some that nobody makes; true when all are made. */
-static bool weights_made(const walk *w, int stage) {
+static bool weights_made(walk *w, int stage) {
     es_native_spans *a = w->all;
     const es_native_plan *p = a->run->plan;
     const es_stage *s = &p->stages[p->group_first[a->group] + stage];
     const int blocks = es_native_weights_blocks(s);
     atomic_int *claimed = &a->weights[stage].claimed, *made = &a->weights[stage].made;
     if (a->weights_made) return true;
+    if (a->run->each) {
+        for (int first = 0, end; first < blocks && stage == w->own; first = end) {
+            end = blocks_to(first, blocks);
+            make_weights(w, s, first, end, end);
+        }
+        w->own = es_at_least(w->own, stage + 1);
+        return true;
+    }
     if (atomic_load(claimed) < blocks) {
         int first = atomic_fetch_add(claimed, BLOCKS_AT_ONCE), soon;
         for (; first < blocks; first = soon) {
-            const int end = first + BLOCKS_AT_ONCE < blocks ? first + BLOCKS_AT_ONCE : blocks;
+            const int end = blocks_to(first, blocks);
             soon = atomic_fetch_add(claimed, BLOCKS_AT_ONCE);
-            es_native_weights_make(a->run, s, first, end, soon, w->span.member);
+            make_weights(w, s, first, end, soon);
             if (atomic_fetch_add(made, end - first) + end - first == blocks)
                 es_team_tell(a->run->context->team);
         }

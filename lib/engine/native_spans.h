@@ -17,6 +17,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/native_copies.h"
 #include "engine/native_cut.h"
 #include "engine/native_run.h"
 
@@ -32,6 +33,7 @@ typedef struct es_native_spans {
     const es_native_run *run;
     int group;
     bool weights_made;
+    es_copies *copies;                          /* member 0's, where run->each is a choice */
     bool (*report)(void *context, double done); /* by member 0: false to stop */
     void *context;
     /* set by es_native_spans_deal */

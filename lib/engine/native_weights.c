@@ -143,17 +143,18 @@ int es_native_weights_blocks(const es_stage *s) { return blocks_of(s, s->width_o
 
 void es_native_weights_make(const es_native_run *run, const es_stage *s, int first, int end,
                             int soon, int member) {
-    float *scratch = es_native_scratch_of(run, member).staging;
+    float *scratch = es_native_scratch_of(run, member).staging,
+          *weights = es_native_weights_at(run, s, member);
     const int blocks = es_native_weights_blocks(s);
     if (first < end) {
         block now = block_of_all(run->plan, s, first), next = now;
         for (int i = first; i < end; i++, now = next) {
             const int after = i + 1 < end ? i + 1 : soon;
             if (after < blocks) next = block_of_all(run->plan, s, after);
-            make_block(run, s, &now, &next, run->weights + s->weights, scratch);
+            make_block(run, s, &now, &next, weights + s->weights, scratch);
         }
     }
-    if (end == blocks) es_native_bias(run, s, run->weights + s->bias);
+    if (end == blocks) es_native_bias(run, s, weights + s->bias);
 }
 
 void es_native_weights_own(const es_native_run *run, const es_stage *s, int channel, int width,
