@@ -37,17 +37,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "inline.h"
 #include "native.h"
 #include "native_winograd.h"
-
-/* ES_ROLLED: with a sanitizer's checks in them, unrolled loops take minutes to compile. */
-#if defined(ES_ROLLED)
-#define ES_UNROLL
-#elif defined(__clang__)
-#define ES_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define ES_UNROLL _Pragma("GCC unroll 64")
-#endif
 
 #ifndef FROM_MEMORY
 #define FROM_MEMORY(tiles) 0
@@ -205,10 +197,12 @@ ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_nati
     for (int o = 0; o < ES_NATIVE_LANES; o += VL, g += VL * row, soon += VL * row, u += VL) {
         VF k[TAPS];
         for (int i = 0; i < TAPS; i += VL) {
-            ES_UNROLL for (int l = 0; l < VL; l++) k[i + l] =
+            VF r[VL];
+            ES_UNROLL for (int l = 0; l < VL; l++) r[l] =
                 load(ES_NATIVE_F32, g + (size_t)l * row + (size_t)i * sizeof(float));
+            vf_turn(r);
+            ES_UNROLL for (int l = 0; l < VL; l++) k[i + l] = r[l];
             if (format != ES_NATIVE_F32) round_to(format, k + i);
-            vf_turn(k + i);
         }
         for (int c = 0; c < ES_NATIVE_LANES; c += PACK) {
             VF t[PACK][ES_NATIVE_MAX_PATCH][3];

@@ -12,9 +12,7 @@
 #ifndef ES_KERNELS_NATIVE_WINOGRAD_H
 #define ES_KERNELS_NATIVE_WINOGRAD_H
 
-#ifndef ES_INLINE
-#define ES_INLINE static inline __attribute__((always_inline))
-#endif
+#include "inline.h"
 
 /* Points of one value and two signs share sums; those of inverse values, differences as well. */
 ES_INLINE void winograd_in6(const VF *d, VF *t) {

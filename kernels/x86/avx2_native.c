@@ -1,6 +1,8 @@
 /* The native kernels for AVX2, FMA and F16C: 16 registers hold 6 tiles x 16 channels. */
 #include <immintrin.h>
 
+#include "inline.h"
+
 #define VF              __m256
 #define VL              8
 #define vf_zero()       _mm256_setzero_ps()
@@ -44,18 +46,17 @@ static inline void vf_store_bf16(void *p, __m256 v) {
 }
 
 /* 8 x 8, turned: pairs, then pairs of pairs, then halves of vectors. */
-static inline void vf_turn(__m256 *r) {
+ES_INLINE void vf_turn(__m256 *r) {
     __m256 t[8], u[8];
-    for (int i = 0; i < 8; i += 2) {
+    ES_UNROLL for (int i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
     }
-    for (int i = 0; i < 8; i += 4)
-        for (int j = 0; j < 2; j++) {
-            u[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
-            u[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
-        }
-    for (int i = 0; i < 4; i++) {
+    ES_UNROLL for (int i = 0; i < 8; i += 4) ES_UNROLL for (int j = 0; j < 2; j++) {
+        u[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+        u[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+    }
+    ES_UNROLL for (int i = 0; i < 4; i++) {
         r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
         r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
     }

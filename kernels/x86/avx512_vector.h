@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 
+#include "inline.h"
+
 #define VF              __m512
 #define VL              16
 #define vf_zero()       _mm512_setzero_ps()
@@ -44,24 +46,22 @@ static inline void vf_store_bf16(void *p, __m512 v) {
 }
 
 /* 16 x 16, turned: pairs, then pairs of pairs, then quarters of vectors twice. */
-static inline void vf_turn(__m512 *r) {
+ES_INLINE void vf_turn(__m512 *r) {
     __m512 t[16];
-    for (int i = 0; i < 16; i += 2) {
+    ES_UNROLL for (int i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
         t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
     }
-    for (int i = 0; i < 16; i += 4)
-        for (int j = 0; j < 2; j++) {
-            __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
-            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-        }
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 16; j += 8) {
-            t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
-            t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xdd);
-        }
-    for (int i = 0; i < 8; i++) {
+    ES_UNROLL for (int i = 0; i < 16; i += 4) ES_UNROLL for (int j = 0; j < 2; j++) {
+        __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+        r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+        r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+    ES_UNROLL for (int i = 0; i < 4; i++) ES_UNROLL for (int j = 0; j < 16; j += 8) {
+        t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
+        t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xdd);
+    }
+    ES_UNROLL for (int i = 0; i < 8; i++) {
         r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
         r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
     }

@@ -9,10 +9,7 @@
 #include <string.h>
 
 #include "direct.h"
-
-#ifndef ES_INLINE
-#define ES_INLINE static inline __attribute__((always_inline))
-#endif
+#include "inline.h"
 
 ES_INLINE __m512i es_shift_up(__m256i h) { return _mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16); }
 
