@@ -8,16 +8,12 @@
 #include <arm_neon.h>
 
 #include "direct.h"
+#include "inline.h"
 
 /* Moving loads up, before registers are given out, takes more of them than there are. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-schedule-insns")
 #endif
-
-#ifndef ES_INLINE
-#define ES_INLINE static inline __attribute__((always_inline))
-#endif
-#define ES_UNROLL _Pragma("GCC unroll 8")
 
 #define GROUP 6 /* positions at a time */
 
