@@ -1,9 +1,10 @@
 /*
  * Weights from the checkpoint into the kernels' form: [panel][point][channel in][channel out].
  *
- * Where a member is going to use them for many tiles, the team makes them together.  Where a whole
- * stage is one task (a small picture), each member makes them for itself, a panel at a time: what
- * another core has written comes at a quarter of the speed at which it is made anew.
+ * Where a member is going to use them for many tiles, the team makes them together, or each of two members
+ * all of them (native_copies.h).  Where a whole stage is one task (a small picture), each member makes them
+ * for itself, a panel at a time: what another core has written comes at a quarter of the speed at which it
+ * is made anew.
  */
 #include <string.h>
 
