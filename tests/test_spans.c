@@ -1,6 +1,7 @@
 /*
  * Groups in which every member goes its own way: the same bits for any number of members however one
- * of them dawdles, no hang where one stops, statistics that do not depend on who made what.
+ * of them dawdles, no hang where one stops, statistics that do not depend on who made what; and when two of
+ * them make weights each for itself.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -171,7 +171,7 @@ static esrgan_status do_spans(job *j, int group) {
                              .copies = &j->copies,
                              .report = report,
                              .context = j};
-    const bool choice = j->plan->stages[j->plan->group_first[group]].copy > 0;
+    const bool choice = !j->made && j->plan->stages[j->plan->group_first[group]].copy > 0;
     j->run.each = choice && es_copies_wanted(&j->copies);
     es_native_spans_deal(&spans);
     es_team_run(j->run.context->team, es_native_spans_run, &spans);

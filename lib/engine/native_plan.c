@@ -59,8 +59,9 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
 /*
  * Tiles across from which on every row of them is a strip; narrower pictures have three such rows' tiles in
  * a strip.  Tiles up to which a picture is one strip for one member or two: the fewer, the more evenly blocks
- * can be dealt, but each member makes all weights then.  (One strip, two threads: FP32 0.92 of the time at 64 x 64, 0.95 to 0.97 at 84 x 84 to 96 x 96, but 1.02 at 150 x 60;
- * AVX2 0.86 at 90 x 90, 1.04 at 64 x 64; BF16 0.82 at 40 x 40, 0.96 to 1.01 elsewhere.)
+ * can be dealt, but each member makes all weights then.  (One strip, two threads: FP32 0.92 of the time at
+ * 64 x 64, 0.95 to 0.97 at 84 x 84 to 96 x 96, but 1.02 at 150 x 60; AVX2 0.86 at 90 x 90, 1.04 at 64 x 64;
+ * BF16 0.82 at 40 x 40, 0.96 to 1.01 elsewhere.)
  */
 enum { WIDE = 14, SMALL = 16 * 16 };
 
@@ -637,6 +638,11 @@ static bool frames(es_native_plan *p) {
     return true;
 }
 
+/* So many floats, up to where the next ones may begin. */
+static size_t aligned_floats(size_t floats) {
+    return es_aligned(floats * sizeof(float)) / sizeof(float);
+}
+
 /* Where the weights of a stage go that are made together, one stage after the other. */
 static size_t place_together(es_stage *s, size_t at) {
     const int full = s->kernels->panel, single = s->width_out % full / ES_NATIVE_LANES;
@@ -667,10 +673,10 @@ static size_t weights_of(es_native_plan *p, int group) {
             end = place_together(s, end);
             continue;
         }
-        size_t own = es_aligned(place_apart(s) * sizeof(float)) / sizeof(float);
+        size_t own = aligned_floats(place_apart(s));
         if (most < own) most = own;
     }
-    const size_t all = es_aligned(end * sizeof(float)) / sizeof(float);
+    const size_t all = aligned_floats(end);
     const bool copies = !apart && !p->keeps && es_native_has_copies(p, group);
     for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
         p->stages[i].apart = apart ? most : 0;

@@ -120,6 +120,16 @@ static void make_weights(const walk *w, const es_stage *s, int first, int end, i
 
 static int blocks_to(int first, int blocks) { return es_at_most(first + BLOCKS_AT_ONCE, blocks); }
 
+/* Makes all of a stage's weights for this member alone, once. */
+static void make_own(walk *w, int stage, const es_stage *s, int blocks) {
+    if (stage < w->own) return;
+    for (int first = 0, end; first < blocks; first = end) {
+        end = blocks_to(first, blocks);
+        make_weights(w, s, first, end, end);
+    }
+    w->own = stage + 1;
+}
+
 /* Makes a stage's weights as long as there are some that nobody makes; true when all are made. */
 static bool weights_made(walk *w, int stage) {
     es_native_spans *a = w->all;
@@ -129,11 +139,7 @@ static bool weights_made(walk *w, int stage) {
     atomic_int *claimed = &a->weights[stage].claimed, *made = &a->weights[stage].made;
     if (a->weights_made) return true;
     if (a->run->each) {
-        for (int first = 0, end; first < blocks && stage == w->own; first = end) {
-            end = blocks_to(first, blocks);
-            make_weights(w, s, first, end, end);
-        }
-        w->own = es_at_least(w->own, stage + 1);
+        make_own(w, stage, s, blocks);
         return true;
     }
     if (atomic_load(claimed) < blocks) {
