@@ -123,6 +123,7 @@ static void work_off(const job *j, int task, int member, int members) {
     es_native_prepare(&j->run, t, &whole);
     for (int first, end; es_portions_take(hands_of(j, task), member, members, most, &first, &end);)
         work += es_native_do(&j->run, t, &whole, first, end);
+    es_native_conclude(&j->run, t, &whole);
     if (work > 0) es_pace_learn(es_native_paces(&j->run) + member, work, es_seconds() - began);
 }
 

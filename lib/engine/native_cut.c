@@ -65,7 +65,7 @@ static int span_strips(const es_native_plan *p, int group, int cache) {
 }
 static size_t span_cache(const es_native_plan *p, int group, int cache) {
     const es_cache *c = &p->caches[cache];
-    return es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks *
+    return es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.slabs *
                       (size_t)span_strips(p, group, cache) * sizeof(float));
 }
 
@@ -77,6 +77,16 @@ static size_t span_bytes(const es_native_plan *p, int group) {
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++)
         if (p->caches[i].readers > 1) all += span_cache(p, group, i);
     return all;
+}
+
+size_t es_native_seams(es_native_plan *p, int group, size_t offset) {
+    for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++) {
+        if (p->stages[i].grid.columns == 1 || p->stages[i].output < 0) continue;
+        es_sheet *sheet = &p->sheets[p->stages[i].output];
+        sheet->seams = offset;
+        offset += es_aligned((size_t)sheet->height * (size_t)sheet->seam * sheet->pixel);
+    }
+    return offset;
 }
 
 /* A member's rings lie side by side, so that pages are the one's or the other's: whoever is first to
@@ -128,8 +138,8 @@ bool es_native_has_copies(const es_native_plan *p, int group) {
 
 /* ---- Columns ------------------------------------------------------------------------------- */
 
-/* Tiles that are done twice at a column's sides take time; narrower columns are none. */
-enum { COLUMN_LEAST = 64 };
+/* Tiles of a column at least, where there is more than one: two full register blocks, nearly. */
+enum { COLUMN_LEAST = 22 };
 
 /* Bytes that a tile takes in the rings of one member. */
 static size_t bytes_a_tile(const es_native_plan *p, int group) {
@@ -158,30 +168,36 @@ static void set_columns(es_native_plan *p, int group, int columns) {
         s->beside = end - 1 - i;
         g->columns = columns;
         g->beside = end - 1 - first;
-        g->held = es_ceil_div(g->across, columns) + 2 * g->beside;
+        g->held = es_ceil_div(g->across, columns) + g->beside;
         es_grid_divide(g, g->held, es_ceil_div(g->held, s->kernels->block));
-        if (i + 1 < end) p->sheets[s->output].held = g->held * g->tile;
+        g->slabs = 1;
+        g->room = g->held | 1;
+        if (i + 1 < end) {
+            p->sheets[s->output].held = g->held * g->tile;
+            p->sheets[s->output].seam = s->beside * g->tile + 1;
+        }
         for (int k = 0; k < s->input_count; k++) p->caches[s->inputs[k]].grid = *g;
     }
 }
 
 /*
- * Columns where rings would take more than twice as much as they should: as few as make them fit.  Where
- * members share in every task, what the last stage makes would not come in the order that es_native_shift
- * needs.  (anime_6B, two threads, 1280 and 2560 pixels wide: BF16 0.93 to 0.95 of the time, FP32 0.99 to
- * 1.01; half as wide, both 0.99 to 1.02.)
+ * Columns where rings would take more than ES_COLUMNS_FROM: as few as make them small.  Where members share
+ * in every task, what the last stage makes would not come in the order that es_native_shift needs.
+ * (Two threads: FP32 0.97 of the time at 256 x 256, 0.94 400 and 640 pixels wide; BF16 0.96 640 wide, 0.92
+ * 960 wide; AVX2 0.94 400 wide.  From 1280 on against columns of 64 tiles and more that did tiles at their
+ * sides twice: FP32 0.89 to 0.91, BF16 0.94 to 0.98, AVX2 0.90.)
  */
 static void columns(es_native_plan *p, int group) {
-    const es_stage *s = &p->stages[p->group_first[group]];
+    const es_grid *g = &p->stages[p->group_first[group]].grid;
     const int beside = p->group_first[group + 1] - p->group_first[group] - 1;
-    const size_t tile = bytes_a_tile(p, group), members = (size_t)p->members;
-    const size_t bytes = ES_COLUMN_BYTES / (size_t)es_at_least(p->members, 2);
-    const int own = es_at_least((int)(bytes / tile) - 2 * beside, COLUMN_LEAST);
-    if (s->grid.rows > 1 || s->grid.across < 2 * own) return;
+    const size_t tile = bytes_a_tile(p, group), members = (size_t)es_at_least(p->members, 2);
+    const int own = es_at_least((int)(ES_COLUMN_BYTES / members / tile) - beside, COLUMN_LEAST);
+    if (g->rows > 1 || g->across < own * 7 / 4) return;
+    if (tile * (size_t)g->across < ES_COLUMNS_FROM / members) return;
     if (p->members > 1 &&
-        (!has_spans(p, group) || tile * (size_t)(own + 2 * beside) > ES_SPAN_BYTES / members))
+        (!has_spans(p, group) || tile * (size_t)(own + beside) > ES_SPAN_BYTES / members))
         return;
-    set_columns(p, group, es_ceil_div(s->grid.across, own));
+    set_columns(p, group, es_ceil_div(g->across, own));
 }
 
 int es_native_shift(const es_native_plan *p, int group, int sheet) {
@@ -191,7 +207,7 @@ int es_native_shift(const es_native_plan *p, int group, int sheet) {
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++)
         read |= p->caches[i].sheet == sheet;
     if (g->columns == 1 || !read) return old->shift;
-    const int shift = old->shift + g->beside * g->tile + 1;
+    const int shift = old->shift + 1;
     return shift <= old->pad ? shift : -1;
 }
 
@@ -244,7 +260,7 @@ void es_native_cut(es_native_plan *p) {
     for (int g = 0; g < p->group_count; g++) {
         const es_grid *grid = &p->stages[p->group_first[g]].grid;
         if (is_chain(p, g)) columns(p, g);
-        if (grid->columns > 1) pad = es_at_least(pad, grid->beside * grid->tile + 1);
+        if (grid->columns > 1) pad = 1;
     }
     strides(p, pad);
     for (int g = 0; g < p->group_count; g++)

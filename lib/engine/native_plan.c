@@ -240,6 +240,7 @@ static es_stage *add_stage(es_native_plan *p, es_stage_kind kind, int height, in
                         .held = width,
                         .blocks = 1,
                         .block = 1,
+                        .slabs = 1,
                         .room = 1};
     s->least = es_at_least(4, p->members);
     return s;
@@ -686,6 +687,7 @@ static size_t weights_of(es_native_plan *p, int group) {
 }
 
 static size_t rings_of(es_native_plan *p, int group, size_t offset) {
+    offset = es_native_seams(p, group, offset);
     if (p->stages[p->group_first[group]].span_unit > 0)
         return es_native_span_rings(p, group, offset);
     for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
@@ -713,7 +715,7 @@ static size_t rings_of(es_native_plan *p, int group, size_t offset) {
         es_cache *c = &p->caches[i];
         if (c->readers == 1) continue;
         c->offset = offset;
-        const size_t bytes = es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.blocks *
+        const size_t bytes = es_aligned(c->chunk * (size_t)c->chunks * (size_t)c->grid.slabs *
                                         (size_t)c->strips * sizeof(float));
         const bool each = p->stages[p->group_first[group]].parts > 1;
         if (each) c->apart = bytes / sizeof(float);

@@ -37,6 +37,8 @@ typedef struct es_sheet {
     int border;     /* columns of zeros to the right, then there is one to the left, too */
     int pad;        /* of a frame: pixels before a row, ... */
     int shift;      /* ... and how many of them it lies further left (native_cut.h) */
+    int seam;       /* pixels of a row that a column keeps for the next one (native_cut.h) ... */
+    size_t seams;   /* ... and where, of all rows; in the arena */
     size_t pixel;   /* bytes */
     size_t stride;  /* bytes of a row */
     size_t offset;  /* in the arena */
@@ -52,10 +54,12 @@ typedef struct es_grid {
     int rows;         /* of tiles in a strip */
     int strips;
     int columns;       /* that are done one after the other; 1: whole strips are */
-    int beside;        /* tiles on either side of a column that its rings hold, too */
+    int beside;        /* tiles to the right of a column that its rings hold, too */
     int held;          /* tiles of a row in the widest column's rings */
     int blocks, block; /* register blocks of a full strip; tiles in the largest */
-    int room;          /* tiles that there is room for in a block; odd: a tile's points are written
+    int slabs; /* in which a strip's tiles lie in v: blocks, or all in one where there are columns,
+                        * of which every stage has others of them */
+    int room;  /* tiles that there is room for in a slab; odd: a tile's points are written
                         * all at once, so they must not fall into a few places of a cache */
 } es_grid;
 
@@ -104,7 +108,7 @@ typedef struct es_stage {
     size_t weights, bias; /* floats from the group's weights on, or from a member's own */
     int least;            /* strips to do at once, where there is no reason to do fewer */
     int span_unit;        /* strips that a member does at once, where it has a span of its own */
-    int beside;           /* tiles on either side of a column that it does, too */
+    int beside;           /* tiles that its columns lie further right than the last stage's */
     int parts;            /* that channels out are dealt in; 1: tiles alone are dealt */
     int watches, first_watch;
     unsigned watched; /* which links of the chain they look at, as bits */
@@ -258,6 +262,7 @@ static inline int es_strip_rows(const es_grid *grid) { return grid->rows * grid-
 static inline void es_grid_divide(es_grid *grid, int tiles, int blocks) {
     grid->block = es_ceil_div(tiles, blocks);
     grid->blocks = es_ceil_div(tiles, grid->block);
+    grid->slabs = grid->blocks;
     grid->room = grid->block | 1;
 }
 
@@ -271,17 +276,16 @@ static inline es_reach es_reach_of(const es_stage *s, int column) {
     const es_grid *g = &s->grid;
     es_reach r = {.first = (int)((int64_t)g->across * column / g->columns),
                   .end = (int)((int64_t)g->across * (column + 1) / g->columns)};
-    r.left = es_at_least(r.first - g->beside, 0);
+    r.left = r.first;
     r.held = es_at_most(r.end + g->beside, g->across) - r.left;
-    r.from = es_at_least(r.first - s->beside, 0);
-    r.to = es_at_most(r.end + s->beside, g->across);
+    r.from = column > 0 ? r.first + s->beside : 0;
+    r.to = column + 1 < g->columns ? r.end + s->beside : g->across;
     return r;
 }
 
-/* Tiles of a strip that the rings hold, and the register blocks they make.  (Stages that do not do all of
- * them leave out the first of the first block and the last of the last one.) */
+/* Tiles of a strip that a stage does, and the register blocks they make. */
 static inline int es_strip_tiles(const es_grid *grid, const es_reach *reach, int strip) {
-    return es_at_most(grid->down - strip * grid->rows, grid->rows) * reach->held;
+    return es_at_most(grid->down - strip * grid->rows, grid->rows) * (reach->to - reach->from);
 }
 static inline int es_strip_blocks(const es_grid *grid, const es_reach *reach, int strip) {
     return es_ceil_div(es_strip_tiles(grid, reach, strip), grid->block);

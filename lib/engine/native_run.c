@@ -11,12 +11,12 @@ static size_t own_floats(const es_cache *c) {
     return c->readers == 1 ? c->chunk * (size_t)c->chunks : 0;
 }
 
-/* Where a block of a cache lies: in its ring, or `own` where nobody else reads it. */
-static float *block_of(const es_native_run *run, const es_cache *c, int member, int strip,
-                       int block, float *own) {
+/* Where a slab of a cache lies: in its ring, or `own` where nobody else reads it. */
+static float *slab_of(const es_native_run *run, const es_cache *c, int member, int strip, int slab,
+                      float *own) {
     if (c->readers == 1) return own;
     size_t floats = c->chunk * (size_t)c->chunks;
-    size_t index = (size_t)(strip % c->strips) * (size_t)c->grid.blocks + (size_t)block;
+    size_t index = (size_t)(strip % c->strips) * (size_t)c->grid.slabs + (size_t)slab;
     return (float *)(void *)(run->arena + c->offset) + c->apart * (size_t)member + index * floats;
 }
 
@@ -145,8 +145,6 @@ static void set_links(const es_native_run *run, const es_stage *s, int links, co
 
 static void watch_tile(const es_native_run *run, const es_stage *s, int link, const tiles_out *t,
                        int tx, const es_native_store *store, es_native_format format, int member) {
-    const es_reach reach = es_reach_of(s, run->column);
-    if (tx < reach.first || tx >= reach.end) return; /* another column's */
     es_native_region pixels = {.row = (const void *const *)store->row,
                                .step = store->step,
                                .height = store->height,
@@ -199,22 +197,26 @@ static void store_tiles(const es_native_run *run, const es_stage *s, const tiles
 
 /* ---- A convolution ------------------------------------------------------------------------- */
 
-/* One register block of a task: `tiles` of a strip from `first` on, which are in its block of the caches
- * after `skip` others. */
+/* One register block of a task: `tiles` of a strip from `first` on, in the caches' slab after `skip` others,
+ * of which the last `also` are made with them: others read them. */
 typedef struct place {
-    int strip, block, first, tiles, skip;
+    int strip, slab, first, tiles, skip, also;
 } place;
 
 static place place_of(const es_grid *g, const es_reach *reach, int strip, int index) {
     while (index >= es_strip_blocks(g, reach, strip)) index -= es_strip_blocks(g, reach, strip++);
     const int tiles = es_strip_tiles(g, reach, strip), blocks = es_strip_blocks(g, reach, strip);
-    const int begin = (int)((int64_t)tiles * index / blocks);
-    int first = begin, end = (int)((int64_t)tiles * (index + 1) / blocks);
-    if (g->columns > 1) { /* one row a strip, then */
-        if (first < reach->from - reach->left) first = reach->from - reach->left;
-        if (end > reach->to - reach->left) end = reach->to - reach->left;
+    const int begin = (int)((int64_t)tiles * index / blocks), before = reach->from - reach->left;
+    place at = {.strip = strip,
+                .slab = index,
+                .first = before + begin,
+                .tiles = (int)((int64_t)tiles * (index + 1) / blocks) - begin};
+    if (g->columns > 1) {
+        at.slab = 0;
+        at.skip = at.first;
+        at.also = index == 0 ? before : 0;
     }
-    return (place){strip, index, first, end - first, first - begin};
+    return at;
 }
 
 /* Which caches are filled: those that others read, those that only this stage reads. */
@@ -229,15 +231,16 @@ static void transform_blocks(const es_native_run *run, const es_task *task,
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
         for (int i = 0; i < count; i++) {
-            float *v = block_of(run, c, span->member, at[i].strip, at[i].block, own);
+            float *v = slab_of(run, c, span->member, at[i].strip, at[i].slab, own);
             own += own_floats(c);
             if (at[i].strip < task->fresh[k] || !(which & (c->readers == 1 ? OWN : SHARED)))
                 continue;
-            for (int t = 0, ty, tx, n; t < at[i].tiles; t += n) {
-                n = side_by_side(&s->grid, &reach, at[i].strip, at[i].first + t, at[i].tiles - t,
-                                 &ty, &tx);
-                transform_tiles(run, c, span, ty, tx, n,
-                                v + (size_t)(at[i].skip + t) * ES_NATIVE_LANES, scratch->patch);
+            const int begin = at[i].first - at[i].also, tiles = at[i].also + at[i].tiles;
+            v += (size_t)(at[i].skip - at[i].also) * ES_NATIVE_LANES;
+            for (int t = 0, ty, tx, n; t < tiles; t += n) {
+                n = side_by_side(&s->grid, &reach, at[i].strip, begin + t, tiles - t, &ty, &tx);
+                transform_tiles(run, c, span, ty, tx, n, v + (size_t)t * ES_NATIVE_LANES,
+                                scratch->patch);
             }
         }
     }
@@ -250,7 +253,7 @@ static void chunk_tables(const es_native_run *run, const es_stage *s, int member
     for (int k = 0; k < s->input_count; k++) {
         const es_cache *c = &run->plan->caches[s->inputs[k]];
         for (int i = 0; i < count; i++, own += own_floats(c)) {
-            const float *v = block_of(run, c, member, at[i].strip, at[i].block, own) +
+            const float *v = slab_of(run, c, member, at[i].strip, at[i].slab, own) +
                              (size_t)at[i].skip * ES_NATIVE_LANES;
             const float **table =
                 tables + (size_t)i * ((size_t)s->chunks + ES_NATIVE_AHEAD) + first;
@@ -342,8 +345,31 @@ static int places_of(const es_native_run *run, const es_task *task, int first, i
     return tiles;
 }
 
+/* Pixels on a seam between columns, of the rows that a task makes: kept for the next column, or what the
+ * one before has kept. */
+static void over_seam(const es_native_run *run, const es_task *task, const es_native_span *span,
+                      bool keep) {
+    const es_stage *s = &run->plan->stages[task->stage];
+    const es_sheet *sheet = &run->plan->sheets[s->output];
+    const int rows = es_strip_rows(&s->grid), end = es_at_most(task->to * rows, s->height);
+    const int right = keep ? es_reach_of(s, run->column).end * s->grid.tile - run->left : 0;
+    const size_t bytes = (size_t)sheet->seam * sheet->pixel;
+    for (int y = task->from * rows; y < end && bytes > 0; y++) {
+        char *row = es_sheet_row(run, sheet, y) + sheet->apart * (size_t)span->member +
+                    (ptrdiff_t)(right - 1) * (ptrdiff_t)sheet->pixel;
+        char *seam = run->arena + sheet->seams + bytes * (size_t)y;
+        memcpy(keep ? seam : row, keep ? row : seam, bytes);
+    }
+}
+
+void es_native_conclude(const es_native_run *run, const es_task *task, const es_native_span *span) {
+    if (run->column + 1 < run->plan->stages[task->stage].grid.columns)
+        over_seam(run, task, span, true);
+}
+
 void es_native_prepare(const es_native_run *run, const es_task *task, const es_native_span *span) {
     const es_native_plan *p = run->plan;
+    if (run->column > 0) over_seam(run, task, span, false);
     if (p->stages[task->stage].parts == 1) return;
     const es_native_scratch scratch = es_native_scratch_of(run, span->member);
     const int blocks = es_task_blocks(p, task, run->column);

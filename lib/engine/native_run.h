@@ -109,8 +109,10 @@ typedef struct es_native_units {
 } es_native_units;
 es_native_units es_native_units_of(const es_native_plan *plan, const es_task *task, int column);
 
-/* What a member has to do of a task before it does units of it. */
+/* What a member has to do of a task before it does units of it, ... */
 void es_native_prepare(const es_native_run *run, const es_task *task, const es_native_span *span);
+/* ... and after the last one. */
+void es_native_conclude(const es_native_run *run, const es_task *task, const es_native_span *span);
 
 /* Does units first .. end-1; returns how much work that was: tiles times channels in and out, 0 where
  * it says nothing of the time it took, as weights were made, too, which is the same for any number of

@@ -205,9 +205,11 @@ static void do_unit(const walk *w, int stage, int j) {
     const int portions = (units.count + units.most - 1) / units.most;
     const double began = es_seconds();
     double work = 0;
+    es_native_prepare(a->run, &task, &w->span);
     for (int i = 0; i < portions; i++)
         work += es_native_do(a->run, &task, &w->span, units.count * i / portions,
                              units.count * (i + 1) / portions);
+    es_native_conclude(a->run, &task, &w->span);
     es_pace_learn(es_native_paces(a->run) + w->span.member, work, es_seconds() - began);
     atomic_fetch_add(&w->seat->done[stage], 1);
     es_team_tell(a->run->context->team);
