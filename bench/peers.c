@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +30,18 @@ static const double ERROR = 1e-5; /* of the largest value */
 #endif
 
 /* ---- Ours ------------------------------------------------------------------------------------ */
+
+/* Bytes that this process has had in memory at most.  (getrusage's figure is also what its parent had,
+ * before it became this one.) */
+static long long peak_memory(void) {
+    long long kilobytes = 0;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status && fgets(line, sizeof line, status))
+        if (sscanf(line, "VmHWM: %lld", &kilobytes) == 1) break;
+    if (status) fclose(status);
+    return 1024 * kilobytes;
+}
 
 static bool transfer(const char *path, float *data, size_t count, bool write) {
     FILE *f = fopen(path, write ? "wb" : "rb");
@@ -76,9 +87,7 @@ int peer_ourselves(char **arguments) {
         printf("run %.6f\n", seconds() - t);
         fflush(stdout);
     }
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    printf("memory %lld\n", 1024ll * usage.ru_maxrss);
+    printf("memory %lld\n", peak_memory());
     esrgan_session_free(session);
     esrgan_model_free(model);
     free(x), free(y);
