@@ -305,7 +305,8 @@ typedef struct esrgan_session_options {
 
 ESRGAN_API void esrgan_session_options_init(esrgan_session_options *options);
 
-/* The model must outlive the session. */
+/* The model must outlive the session.  Where there is no max_memory, the native backend keeps what it worked
+ * in, up to 48 MiB, for the next run. */
 ESRGAN_API esrgan_status esrgan_session_create(const esrgan_model *model,
                                                const esrgan_session_options *options,
                                                esrgan_session **session, esrgan_error *error);

@@ -61,6 +61,9 @@ static size_t count_out(const esrgan_model *m, shape s) {
            (size_t)(s.width * info.scale);
 }
 
+/* As good as none, but with a limit a session keeps nothing between runs. */
+#define NO_LIMIT ((uint64_t)1 << 50)
+
 static esrgan_status forward(esrgan_session *session, shape s, const float *in, float *out,
                              esrgan_error *error) {
     return esrgan_forward(session, s.n, s.height, s.width, in, out, error);
@@ -388,6 +391,7 @@ static void cancelling_leaves_the_session_usable(void **state) {
         o.progress = watching;
         o.progress_context = &w;
         o.allocator = &l.allocator;
+        o.max_memory = NO_LIMIT;
         esrgan_session *session = session_with(model, &o);
         const int64_t idle = l.now;
         for (double stop = 0; stop <= 1; stop += step) {
@@ -458,6 +462,48 @@ static void estimates_are_what_is_used(void **state) {
                     }
     assert_true(checked >= 3 * 2 * (5 * 2 + 3 * 5) / (int)share());
     for (size_t m = 0; m < 3; m++) esrgan_model_free(models[m]);
+}
+
+/* A picture's arena serves the next one, if that is not larger; a large one is not kept, nor where there is a
+ * limit. */
+static void an_arena_is_kept(void **state) {
+    (void)state;
+    static const struct {
+        shape s;
+        int kept; /* 1: more than before, 0: as much, -1: nothing */
+    } steps[] = {{{1, 40, 40}, 1}, {{1, 40, 40}, 0},    {{1, 9, 30}, 0},
+                 {{1, 60, 40}, 1}, {{1, 700, 700}, -1}, {{1, 40, 40}, 1}};
+    esrgan_model *model = model_grey();
+    for (int limited = 0; limited < 2; limited++) {
+        ledger l;
+        ledger_init(&l);
+        esrgan_session_options o = options_of(ESRGAN_NATIVE, ESRGAN_FP32, 2);
+        o.allocator = &l.allocator;
+        o.max_memory = limited ? NO_LIMIT : 0;
+        esrgan_session *session = session_with(model, &o);
+        const int64_t idle = l.now;
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+            const shape s = steps[i].s;
+            if (s.height > 100 && share() > 1) continue; /* slow */
+            float *in = noise(count_in(model, s), 4);
+            float *out = malloc(count_out(model, s) * sizeof *out);
+            const int64_t before = l.now;
+            l.peak = before;
+            assert_int_equal(forward(session, s, in, out, NULL), ESRGAN_OK);
+            if (limited)
+                assert_int_equal(l.now, idle);
+            else if (steps[i].kept > 0)
+                assert_true(l.now > before);
+            else if (steps[i].kept == 0)
+                assert_int_equal(l.now, before);
+            else
+                assert_true(l.peak > (48 << 20) && l.now == idle);
+            free(in), free(out);
+        }
+        esrgan_session_free(session);
+        assert_int_equal(l.now, 0);
+    }
+    esrgan_model_free(model);
 }
 
 static void memory_is_refused_before_the_run(void **state) {
@@ -699,6 +745,7 @@ static void trace_can_cancel(void **state) {
         o.trace = recording;
         o.trace_context = &r;
         o.allocator = &l.allocator;
+        o.max_memory = NO_LIMIT;
         esrgan_session *session = session_with(model, &o);
         if (!session) continue;
         const int64_t idle = l.now;
@@ -726,6 +773,7 @@ int main(void) {
         cmocka_unit_test(progress_grows_from_0_to_1),
         cmocka_unit_test(cancelling_leaves_the_session_usable),
         cmocka_unit_test(estimates_are_what_is_used),
+        cmocka_unit_test(an_arena_is_kept),
         cmocka_unit_test(memory_is_refused_before_the_run),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(every_thread_may_fail_to_start),

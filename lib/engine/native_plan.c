@@ -814,11 +814,15 @@ static bool layout(es_native_plan *p, const es_network *n) {
 
 /* ---- The whole ----------------------------------------------------------------------------- */
 
+/* Bytes that are taken while a plan is made, and given back. */
+static size_t made_of(const es_native_plan *p) { return 2 * (size_t)p->capacity * sizeof(int); }
+
 size_t es_native_plan_bytes(const es_native_plan *p) {
     size_t step = sizeof *p->stages + sizeof *p->sheets + 4 * sizeof *p->caches +
                   sizeof *p->cache_first + sizeof *p->group_first + sizeof *p->group_work +
                   sizeof *p->group_weights;
-    return sizeof *p + (size_t)p->capacity * step + p->most_tasks * sizeof(es_task) +
+    size_t tasks = p->most_tasks * sizeof(es_task), once = made_of(p); /* not at the same time */
+    return sizeof *p + (size_t)p->capacity * step + (tasks > once ? tasks : once) +
            (size_t)p->watch_capacity * sizeof *p->watches + p->sampling_bytes;
 }
 
@@ -867,7 +871,7 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
     p->group_work = es_calloc(a, n, sizeof *p->group_work);
     p->cache_first = es_calloc(a, n, sizeof *p->cache_first);
     p->group_first = es_calloc(a, n, sizeof *p->group_first);
-    int *sheet_of = es_alloc(a, 2 * n * sizeof *sheet_of);
+    int *sheet_of = es_alloc(a, made_of(p));
     esrgan_status status = ESRGAN_OK;
     if (!p->stages || !p->sheets || !p->caches || !p->group_work || !p->group_weights ||
         !p->cache_first || !p->group_first || !sheet_of) {
@@ -888,7 +892,7 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
             status =
                 es_fail(error, ESRGAN_E_UNSUPPORTED, "the native backend cannot run this network");
     }
-    es_free(a, sheet_of, 2 * n * sizeof *sheet_of);
+    es_free(a, sheet_of, made_of(p));
     if (status != ESRGAN_OK) es_native_plan_free(p), p = NULL;
     *out = p;
     return status;
