@@ -266,19 +266,18 @@ static inline void es_grid_divide(es_grid *grid, int tiles, int blocks) {
     grid->room = grid->block | 1;
 }
 
-/* Which of a row's tiles belong to a column, first .. end-1, are in its rings, left .. left+held-1, and
- * are done by a stage of it, from .. to-1. */
+/* Which of a row's tiles a column's last stage does, left .. end-1, are in its rings, left .. left+held-1, and
+ * are done by a stage of it, from .. to-1 (native_cut.h). */
 typedef struct es_reach {
-    int first, end, left, held, from, to;
+    int left, end, held, from, to;
 } es_reach;
 
 static inline es_reach es_reach_of(const es_stage *s, int column) {
     const es_grid *g = &s->grid;
-    es_reach r = {.first = (int)((int64_t)g->across * column / g->columns),
+    es_reach r = {.left = (int)((int64_t)g->across * column / g->columns),
                   .end = (int)((int64_t)g->across * (column + 1) / g->columns)};
-    r.left = r.first;
     r.held = es_at_most(r.end + g->beside, g->across) - r.left;
-    r.from = column > 0 ? r.first + s->beside : 0;
+    r.from = column > 0 ? r.left + s->beside : 0;
     r.to = column + 1 < g->columns ? r.end + s->beside : g->across;
     return r;
 }
