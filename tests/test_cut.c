@@ -31,7 +31,8 @@ static int columns_of(const esrgan_model *model, int members, int height, int wi
     int columns = 1;
     for (int i = 0; i < p->stage_count; i++) {
         const es_stage *s = &p->stages[i];
-        if (s->grid.columns <= columns) continue;
+        if (s->grid.columns == 1) continue;
+        assert_true(columns == 1 || s->grid.columns == columns); /* all groups are alike */
         columns = s->grid.columns;
         assert_true(members == 1 || s->span_unit > 0); /* as es_native_shift wants it */
         /* Every stage does every tile once. */
