@@ -107,10 +107,12 @@ typedef struct es_native_ahead {
  * One point of one block of `tiles` <= block tiles; v[c] is chunk c of LANES channels, as input
  * wrote it, at `offset` (with ES_NATIVE_AHEAD more of them, which are only asked for):
  *   m[t * width + o] = sum over c, i of v[c][offset + t * LANES + i] * u[(c * LANES + i) * width + o]
- * in ascending order.
+ * in ascending order, `part` chunks (or what is left) at a time: these sums are then added up, in
+ * ascending order, too.  A sum of n products loses by rounding what grows with n; in k parts, with n / k
+ * and k.
  */
 typedef void (*es_native_multiply)(const float *const *v, size_t offset, int tiles, const float *u,
-                                   int chunks, float *m, const es_native_ahead *ahead);
+                                   int chunks, int part, float *m, const es_native_ahead *ahead);
 
 /* One tile and `channels` of its panel (multiple of LANES): m[p * point_stride + o] -> pixels. */
 typedef void (*es_native_output)(const float *m, size_t point_stride, int channels,

@@ -289,7 +289,7 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
 #include "native_tally.h"
 
 /*
- * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for some chunks ahead of
+ * Chunks from .. to-1 of a register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for some chunks ahead of
  * their use, and into the next block's at the end; weights as they are used up, a line a channel
  * (of two where nobody shares in the asking: CPUs fetch lines in pairs).
  */
@@ -303,15 +303,16 @@ ES_INLINE const float *again(const float *p) {
 }
 
 ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offset, const float *u,
-                     int chunks, float *m, const es_native_ahead *ahead) {
+                     int chunks, int from, int to, float *m, const es_native_ahead *ahead) {
     const size_t width = (size_t)vectors * VL;
     const size_t ask_step = width * sizeof(float) / (unsigned)ahead->share;
-    const char *ask = (const char *)ahead->u;
+    const char *ask = (const char *)ahead->u + (size_t)from * ES_NATIVE_LANES * ask_step;
     const int tiles_asked = (tiles + 3) / 4; /* in a quarter of a chunk */
     VF sum[BLOCK][PANEL / VL];
     ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
         sum[t][o] = vf_zero();
-    for (int chunk = 0; chunk < chunks; chunk++) {
+    u += (size_t)from * ES_NATIVE_LANES * width;
+    for (int chunk = from; chunk < to; chunk++) {
         const float *x = v[chunk] + offset, *end = x + ES_NATIVE_LANES;
         const int later = chunk + ES_NATIVE_AHEAD - chunks;
         const float *near =
@@ -344,14 +345,23 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
             }
         }
     }
+    if (from > 0)
+        ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
+            sum[t][o] = vf_add(vf_load(m + t * width + o * VL), sum[t][o]);
     ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
         vf_store(m + t * width + o * VL, sum[t][o]);
 }
 
 ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int tiles,
-                        const float *u, int chunks, float *m, const es_native_ahead *ahead) {
+                        const float *u, int chunks, int part, float *m,
+                        const es_native_ahead *ahead) {
 #define ES_CASE(n)                                                                                 \
-    case n: block(n, vectors, v, offset, u, chunks, m, ahead); break
+    case n:                                                                                        \
+        for (int from = 0, to; from < chunks; from = to) {                                         \
+            to = chunks - from < part ? chunks : from + part;                                      \
+            block(n, vectors, v, offset, u, chunks, from, to, m, ahead);                           \
+        }                                                                                          \
+        break
     switch (tiles) {
         ES_CASE(1);
         ES_CASE(2);
@@ -380,13 +390,13 @@ ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int t
 }
 
 static void multiply_panel(const float *const *v, size_t offset, int tiles, const float *u,
-                           int chunks, float *m, const es_native_ahead *ahead) {
-    multiply(PANEL / VL, v, offset, tiles, u, chunks, m, ahead);
+                           int chunks, int part, float *m, const es_native_ahead *ahead) {
+    multiply(PANEL / VL, v, offset, tiles, u, chunks, part, m, ahead);
 }
 
 static void multiply_lanes(const float *const *v, size_t offset, int tiles, const float *u,
-                           int chunks, float *m, const es_native_ahead *ahead) {
-    multiply(ES_NATIVE_LANES / VL, v, offset, tiles, u, chunks, m, ahead);
+                           int chunks, int part, float *m, const es_native_ahead *ahead) {
+    multiply(ES_NATIVE_LANES / VL, v, offset, tiles, u, chunks, part, m, ahead);
 }
 
 #define ES_INSTANCE(shape, format)                                                                 \

@@ -85,18 +85,19 @@ ES_INLINE void winograd_in2_up(const VF *e, VF *t) {
     t[2] = vf_sub(e[2], e[1]);
 }
 
-/* The way back: m[8] (m[7] without point -1) -> six outputs. */
+/* The way back: m[8] (m[7] without point -1) -> six outputs.  What is even in a picture is all in point 1,
+ * which is added last: the others, small then, are rounded as small ones. */
 ES_INLINE void winograd_out6(const VF *m, int up, VF *o) {
     const VF *n = up ? m - 1 : m; /* n[3].. are the points from 2 on */
     VF s1 = up ? m[1] : vf_add(m[1], m[2]), d1 = up ? m[1] : vf_sub(m[1], m[2]);
     VF s2 = vf_add(n[3], n[4]), d2 = vf_sub(n[3], n[4]);
     VF s3 = vf_add(n[5], n[6]), d3 = vf_sub(n[5], n[6]);
-    o[0] = vf_add(vf_add(m[0], s1), vf_add(s2, s3));
-    o[1] = vf_fma(vf_set1(2.0f), d2, vf_fma(vf_set1(0.5f), d3, d1));
-    o[2] = vf_fma(vf_set1(4.0f), s2, vf_fma(vf_set1(0.25f), s3, s1));
-    o[3] = vf_fma(vf_set1(8.0f), d2, vf_fma(vf_set1(0.125f), d3, d1));
-    o[4] = vf_fma(vf_set1(16.0f), s2, vf_fma(vf_set1(0.0625f), s3, s1));
-    o[5] = vf_fma(vf_set1(32.0f), d2, vf_fma(vf_set1(0.03125f), d3, vf_add(d1, n[7])));
+    o[0] = vf_add(s1, vf_add(m[0], vf_add(s2, s3)));
+    o[1] = vf_fma(vf_set1(2.0f), vf_fma(vf_set1(0x1p-2f), d3, d2), d1);
+    o[2] = vf_fma(vf_set1(4.0f), vf_fma(vf_set1(0x1p-4f), s3, s2), s1);
+    o[3] = vf_fma(vf_set1(8.0f), vf_fma(vf_set1(0x1p-6f), d3, d2), d1);
+    o[4] = vf_fma(vf_set1(16.0f), vf_fma(vf_set1(0x1p-8f), s3, s2), s1);
+    o[5] = vf_add(d1, vf_fma(vf_set1(32.0f), vf_fma(vf_set1(0x1p-10f), d3, d2), n[7]));
 }
 
 ES_INLINE void winograd_out4(const VF *m, VF *o) {

@@ -138,6 +138,56 @@ static void every_network_agrees_with_the_oracle(void **state) {
     }
 }
 
+/* Error of `a`, of the deviation of what is right, in dB. */
+static double decibels(const float *right, const float *a, size_t n) {
+    double mean = 0, signal = 0, error = 0;
+    for (size_t i = 0; i < n; i++) mean += right[i] / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        signal += (right[i] - mean) * (right[i] - mean);
+        error += ((double)a[i] - right[i]) * ((double)a[i] - right[i]);
+    }
+    return 10 * log10(signal / error);
+}
+
+/* What Winograd adds to errors, against convolving directly in FP32, sums of 576 and more products in one:
+ * nothing where a picture is smooth, less then; at most three times where it is noise. */
+static void errors_are_those_of_direct_sums(void **state) {
+    (void)state;
+    static const struct {
+        int side;
+        bool smooth;
+        double more; /* at least so many dB more than directly */
+    } pictures[] = {{16, true, 1}, {16, false, -9.5}, {48, true, 1}, {48, false, -9.5}};
+    const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 64, 32, 1, 2, 0};
+    esrgan_model *model = model_of(&net, 11);
+    unsigned entry = 0;
+    for (size_t k = 0; k < sizeof pictures / sizeof *pictures; k++) {
+        if (left_out(&entry)) continue;
+        const int side = pictures[k].side;
+        picture p = picture_of(model, 1, side, side);
+        float *in = noise(p.in, 5);
+        for (int i = 0; i < (int)p.in && pictures[k].smooth; i++)
+            in[i] = 0.4f +
+                    0.3f * sinf(0.13f * (float)(i % side)) * cosf(0.07f * (float)(i / side)) +
+                    0.1f * in[i];
+        float *right = forward(model, ESRGAN_REFERENCE, NULL, ESRGAN_FP64, 2, p, in);
+        float *direct = forward(model, ESRGAN_OPENBLAS, NULL, ESRGAN_FP32, 2, p, in);
+        const double least = decibels(right, direct, p.out) + pictures[k].more;
+        const char *names[16];
+        const int count = tiers(false, names);
+        for (int t = 0; t < count; t++) {
+            float *got = forward(model, ESRGAN_NATIVE, names[t], ESRGAN_FP32, 2, p, in);
+            const double own = decibels(right, got, p.out);
+            if (!(own >= least))
+                fail_msg("%s, %d x %d, %s: %.1f dB, expected %.1f", names[t], side, side,
+                         pictures[k].smooth ? "smooth" : "noise", own, least);
+            free(got);
+        }
+        free(in), free(right), free(direct);
+    }
+    esrgan_model_free(model);
+}
+
 static void threads_make_no_difference(void **state) {
     (void)state;
     static const int some[][2] = {{1, 1}, {16, 16}, {32, 33}, {29, 71}, {67, 130}};
@@ -341,6 +391,7 @@ static void nonfinite_input_is_local(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_network_agrees_with_the_oracle),
+        cmocka_unit_test(errors_are_those_of_direct_sums),
         cmocka_unit_test(threads_make_no_difference),
         cmocka_unit_test(a_batch_is_its_pictures),
         cmocka_unit_test(kept_weights_make_no_difference),

@@ -331,9 +331,9 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
     for (int p = 0; p < all; p++) {
         const float *up = (const float *)u.data + (size_t)p * (size_t)(places * j.wide);
         es_native_ahead ahead = {table, point * (size_t)p, up, 1 + p % 3};
-        (j.wide == k->panel ? k->multiply_panel
-                            : k->multiply_lanes)(table, point * (size_t)p, j.tiles, up, j.chunks,
-                                                 (float *)m.data + (size_t)p * m_point, &ahead);
+        (j.wide == k->panel ? k->multiply_panel : k->multiply_lanes)(
+            table, point * (size_t)p, j.tiles, up, j.chunks, j.chunks,
+            (float *)m.data + (size_t)p * m_point, &ahead);
     }
     /* Out: rows of their own, poisoned, exactly as wide as what may be written. */
     float *bias = malloc((size_t)j.wide * 4);
@@ -466,7 +466,7 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
     const float *table[CHUNKS + ES_NATIVE_AHEAD];
     for (int c = 0; c < CHUNKS + ES_NATIVE_AHEAD; c++) table[c] = v + (size_t)(c % CHUNKS) * chunk;
     es_native_ahead ahead = {table, 0, u, 1};
-    k->multiply_panel(table, 0, tiles, u, CHUNKS, m, &ahead);
+    k->multiply_panel(table, 0, tiles, u, CHUNKS, CHUNKS, m, &ahead);
     for (int t = 0; t < tiles; t++)
         for (int o = 0; o < wide; o++) {
             float got = m[t * wide + o];
@@ -486,6 +486,53 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
             }
         }
     free(v), free(u), free(m);
+}
+
+/* What comes of parts is the sum of what each of them gives alone, in ascending order, to the bit. */
+static void check_parts(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    (void)s, (void)f;
+    enum { CHUNKS = 7 };
+    const int tiles = k->block, most = k->panel, places = CHUNKS * LANES;
+    const size_t chunk = (size_t)(tiles * LANES);
+    guarded v = guard((size_t)(places * tiles) * 4, false);
+    guarded u = guard((size_t)(places * most) * 4, false);
+    guarded m = guard((size_t)(tiles * most) * 4, false);
+    float *alone = malloc((size_t)(tiles * most) * 4), *sum = malloc((size_t)(tiles * most) * 4);
+    assert_true(alone && sum);
+    const es_native_format held = held_as(k);
+    for (int i = 0; i < places * k->pack * tiles; i++) set(held, v.data, (size_t)i, number());
+    for (int i = 0; i < places * k->pack * most; i++) set(held, u.data, (size_t)i, number());
+    const float *table[CHUNKS + ES_NATIVE_AHEAD];
+    for (int c = 0; c < CHUNKS + ES_NATIVE_AHEAD; c++)
+        table[c] = (const float *)v.data + (size_t)(c % CHUNKS) * chunk;
+    const float *weights = u.data;
+    es_native_ahead ahead = {table, 0, weights, 1};
+    int unlike = 0; /* sums that parts have changed */
+    for (int n = 1; n <= tiles; n++)
+        for (int wide = most; wide > 0; wide = wide == LANES ? 0 : LANES)
+            for (int part = 1; part <= CHUNKS + 1; part++) {
+                const size_t all = (size_t)(n * wide);
+                es_native_multiply multiply = wide == most ? k->multiply_panel : k->multiply_lanes;
+                multiply(table, 0, n, weights, CHUNKS, CHUNKS, alone, &ahead);
+                poison(m.data, all);
+                multiply(table, 0, n, weights, CHUNKS, part, m.data, &ahead);
+                for (size_t i = 0; i < all; i++) unlike += alone[i] != ((float *)m.data)[i];
+                for (int from = 0; from < CHUNKS; from += part) {
+                    const int some = CHUNKS - from < part ? CHUNKS - from : part;
+                    multiply(table + from, 0, n, weights + from * LANES * wide, some, some, alone,
+                             &ahead);
+                    for (size_t i = 0; i < all; i++) sum[i] = from ? sum[i] + alone[i] : alone[i];
+                }
+                assert_memory_equal(m.data, sum, all * 4);
+            }
+    assert_true(unlike > tiles);
+    free(alone), free(sum);
+    unguard(&v), unguard(&u), unguard(&m);
+}
+
+static void parts_of_sums(void **state) {
+    (void)state;
+    every_tier(check_parts, false);
 }
 
 static void nonfinite_values_stay_where_they_are(void **state) {
@@ -643,7 +690,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matrices_agree), cmocka_unit_test(input_transforms),
         cmocka_unit_test(convolutions),   cmocka_unit_test(nonfinite_values_stay_where_they_are),
-        cmocka_unit_test(sixteen_bits),   cmocka_unit_test(statistics),
+        cmocka_unit_test(parts_of_sums),  cmocka_unit_test(sixteen_bits),
+        cmocka_unit_test(statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

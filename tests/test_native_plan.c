@@ -1,4 +1,4 @@
-/* The native engine's plan: whether its tasks are even, for any number of members. */
+/* The native engine's plan: whether its tasks are even, for any number of members; how it rounds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -127,9 +127,42 @@ static void members_have_as_much_to_do(void **state) {
     esrgan_model_free(model);
 }
 
+/* Small tiles where that costs little, short sums everywhere. */
+static void errors_are_kept_small(void **state) {
+    (void)state;
+    static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 64, 32, 6, 2, 0};
+    static const struct {
+        const char *name;
+        int tile, part; /* chunks that are summed up apart */
+    } expected[] = {{"conv_first", 2, 1}, {"conv_body", 4, 1}, {"conv_up1", 4, 1},
+                    {"conv_up2", 6, 1},   {"conv_hr", 6, 1},   {"conv_last", 4, 1},
+                    {"conv1", 6, 4},      {"conv2", 6, 6},     {"conv3", 6, 8},
+                    {"conv4", 6, 10},     {"conv5", 6, 6}};
+    enum { EXPECTED = sizeof expected / sizeof *expected };
+    esrgan_model *model = model_of(&net, 3);
+    made_plan made;
+    plan_make(&made, model->network, &es_native_scalar, 2, 64, 64);
+    int seen[EXPECTED] = {0};
+    for (int i = 0; i < made.plan->stage_count; i++) {
+        const es_stage *s = &made.plan->stages[i];
+        if (s->kind != ES_STAGE_CONV) continue;
+        for (int k = 0; k < EXPECTED; k++) {
+            if (!strstr(s->op->name, expected[k].name)) continue;
+            seen[k]++;
+            if (s->grid.tile != expected[k].tile || s->part != expected[k].part)
+                fail_msg("%s: tiles of %d, parts of %d chunks", s->op->name, s->grid.tile, s->part);
+        }
+    }
+    assert_in_range(seen[0], 1, 2); /* again, where it is added, instead of keeping a frame */
+    for (int k = 1; k < EXPECTED; k++) assert_int_equal(seen[k], k < 6 ? 1 : 6 * 3);
+    plan_drop(&made);
+    esrgan_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_have_as_much_to_do),
+        cmocka_unit_test(errors_are_kept_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

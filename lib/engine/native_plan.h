@@ -95,6 +95,7 @@ typedef struct es_stage {
     es_native_shape shape;
     es_grid grid;          /* READ, WRITE: one row a strip */
     int chunks, width_out; /* channels in / LANES, channels out padded */
+    int part;              /* chunks that are summed up apart */
     bool activate;
     float slope;
     int residuals, residual[2]; /* sheets */

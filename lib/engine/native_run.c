@@ -298,7 +298,8 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
                 .u = u + soon[i],
                 .share = count};
             multiply(tables + (size_t)i * table, step * (size_t)point, at[i].tiles, u, s->chunks,
-                     products + ((size_t)i * (size_t)points + (size_t)point) * m_point, &ahead);
+                     s->part, products + ((size_t)i * (size_t)points + (size_t)point) * m_point,
+                     &ahead);
             es_native_ask(&out->soon, point * count + i, points * count);
         }
     }
