@@ -43,7 +43,7 @@ static double multiply_share(const es_native_kernels *k, int in, int out, peak_k
                                              up + (size_t)(places * k->panel) *
                                                       (size_t)(blocks - 1 + b) / (size_t)blocks,
                                              blocks};
-                    k->multiply_panel(tables[b], step * (size_t)p, k->block, up, chunks, chunks,
+                    k->multiply_panel(tables[b], step * (size_t)p, k->block, up, chunks, 0,
                                       m + (size_t)((b * points + p) * k->block * k->panel), &ahead);
                 }
                 at = (at + (size_t)(places * k->panel)) % (all / 4);

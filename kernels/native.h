@@ -45,8 +45,18 @@ typedef enum es_native_shape {
     ES_NATIVE_F2_UP,
     ES_NATIVE_F4_UP,
     ES_NATIVE_F6_UP,
-    ES_NATIVE_SHAPES
+    ES_NATIVE_SHAPES,
+    /* At a picture's edge a tile of F6 with two or four columns of outputs, or rows: it does with those
+     * of F6's 8 x 8 points whose column (row) es_native_has_line knows, by the same weights. */
+    ES_NATIVE_F6_RIGHT2 = ES_NATIVE_SHAPES,
+    ES_NATIVE_F6_RIGHT4,
+    ES_NATIVE_F6_LOWER2,
+    ES_NATIVE_F6_LOWER4,
+    ES_NATIVE_ALL_SHAPES
 } es_native_shape;
+
+/* Whether a tile of so many columns (rows) of outputs takes F6's points of column (row) `line`. */
+static inline int es_native_has_line(int outputs, int line) { return line <= outputs || line == 7; }
 
 #define ES_NATIVE_MAX_TILE   6
 #define ES_NATIVE_MAX_PATCH  8
@@ -80,7 +90,8 @@ typedef struct es_native_store {
 /*
  * rows[i] is the first channel of the i-th of `patch` rows, `step` the bytes between its pixels.
  * Channels come in chunks of LANES (in pairs, of 2 LANES): v[c / LANES * chunk_stride + p * point_stride
- * + c % LANES] is written for every point p and channel c < channels (a multiple of a chunk's).
+ * + c % LANES] is written for every point p and channel c < channels (a multiple of a chunk's).  Shapes at an
+ * edge read as many rows and columns as they need, two more than outputs, and write the points they have.
  */
 typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int channels, float *v,
                                 size_t point_stride, size_t chunk_stride);
@@ -107,12 +118,11 @@ typedef struct es_native_ahead {
  * One point of one block of `tiles` <= block tiles; v[c] is chunk c of LANES channels, as input
  * wrote it, at `offset` (with ES_NATIVE_AHEAD more of them, which are only asked for):
  *   m[t * width + o] = sum over c, i of v[c][offset + t * LANES + i] * u[(c * LANES + i) * width + o]
- * in ascending order, `part` chunks (or what is left) at a time: these sums are then added up, in
- * ascending order, too.  A sum of n products loses by rounding what grows with n; in k parts, with n / k
- * and k.
+ * in ascending order; where `add` is not 0, added to what is there, so that what is summed up in parts is
+ * rounded less.
  */
 typedef void (*es_native_multiply)(const float *const *v, size_t offset, int tiles, const float *u,
-                                   int chunks, int part, float *m, const es_native_ahead *ahead);
+                                   int chunks, int add, float *m, const es_native_ahead *ahead);
 
 /* One tile and `channels` of its panel (multiple of LANES): m[p * point_stride + o] -> pixels. */
 typedef void (*es_native_output)(const float *m, size_t point_stride, int channels,
@@ -149,8 +159,8 @@ typedef struct es_native_kernels {
     int block; /* tiles that one register block takes                                             */
     es_native_multiply multiply_panel, multiply_lanes;
     es_native_weights weights[ES_NATIVE_SHAPES];
-    es_native_input input[ES_NATIVE_SHAPES][ES_NATIVE_FORMATS];
-    es_native_output output[ES_NATIVE_SHAPES][ES_NATIVE_FORMATS];
+    es_native_input input[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];
+    es_native_output output[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];
     es_native_tally_add tally[ES_NATIVE_FORMATS];
 } es_native_kernels;
 

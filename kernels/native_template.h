@@ -78,25 +78,45 @@ ES_INLINE void store(es_native_format format, char *p, VF v) {
         vf_store((float *)(void *)p, v);
 }
 
-ES_INLINE void transform_in(es_native_shape shape, const VF *d, VF *t) {
-    switch (shape) {
+/* What is done along a column or a row: that of a shape whose sides are alike, or of fewer outputs. */
+enum { LINE_2_OF_6 = ES_NATIVE_SHAPES, LINE_4_OF_6 };
+
+ES_INLINE int down_of(es_native_shape s) {
+    return s < ES_NATIVE_SHAPES       ? (int)s
+           : s == ES_NATIVE_F6_LOWER2 ? (int)LINE_2_OF_6
+           : s == ES_NATIVE_F6_LOWER4 ? (int)LINE_4_OF_6
+                                      : (int)ES_NATIVE_F6;
+}
+ES_INLINE int across_of(es_native_shape s) {
+    return s < ES_NATIVE_SHAPES       ? (int)s
+           : s == ES_NATIVE_F6_RIGHT2 ? (int)LINE_2_OF_6
+           : s == ES_NATIVE_F6_RIGHT4 ? (int)LINE_4_OF_6
+                                      : (int)ES_NATIVE_F6;
+}
+
+ES_INLINE void transform_in(int line, const VF *d, VF *t) {
+    switch (line) {
     case ES_NATIVE_F2: winograd_in2(d, t); break;
     case ES_NATIVE_F4: winograd_in4(d, t); break;
     case ES_NATIVE_F6: winograd_in6(d, t); break;
     case ES_NATIVE_F2_UP: winograd_in2_up(d, t); break;
     case ES_NATIVE_F4_UP: winograd_in4_up(d, t); break;
-    default: winograd_in6_up(d, t); break;
+    case ES_NATIVE_F6_UP: winograd_in6_up(d, t); break;
+    case LINE_2_OF_6: winograd_in2_of6(d, t); break;
+    default: winograd_in4_of6(d, t); break;
     }
 }
 
-ES_INLINE void transform_out(es_native_shape shape, const VF *m, VF *o) {
-    switch (shape) {
+ES_INLINE void transform_out(int line, const VF *m, VF *o) {
+    switch (line) {
     case ES_NATIVE_F2: winograd_out2(m, 0, o); break;
     case ES_NATIVE_F4: winograd_out4(m, o); break;
     case ES_NATIVE_F6: winograd_out6(m, 0, o); break;
     case ES_NATIVE_F2_UP: winograd_out2(m, 1, o); break;
     case ES_NATIVE_F4_UP: winograd_out4_up(m, o); break;
-    default: winograd_out6(m, 1, o); break;
+    case ES_NATIVE_F6_UP: winograd_out6(m, 1, o); break;
+    case LINE_2_OF_6: winograd_out2(m, 0, o); break;
+    default: winograd_out4_of6(m, o); break;
     }
 }
 
@@ -111,14 +131,15 @@ ES_INLINE void transform_weights(es_native_shape shape, const VF *g, VF *t) {
     }
 }
 
-/* tile, patch, points a side: constants once inlined. */
-ES_INLINE int tile_of(es_native_shape s) { return 2 + 2 * (s % 3); }
-ES_INLINE int points_of(es_native_shape s) {
-    return s < ES_NATIVE_F2_UP ? 4 + 2 * (s % 3) : 3 + 2 * (s % 3);
+/* tile, patch, points along a line: constants once inlined; the place of its point i among all a side. */
+ES_INLINE int tile_of(int line) { return 2 + 2 * (line % 3); }
+ES_INLINE int up_of(int line) { return line >= ES_NATIVE_F2_UP && line < ES_NATIVE_SHAPES; }
+ES_INLINE int points_of(int line) { return tile_of(line) + 2 - up_of(line); }
+ES_INLINE int patch_of(int line) { return up_of(line) ? 3 + line % 3 : tile_of(line) + 2; }
+ES_INLINE int place_of(int line, int i) {
+    return line >= ES_NATIVE_SHAPES && i + 1 == points_of(line) ? 7 : i;
 }
-ES_INLINE int patch_of(es_native_shape s) {
-    return s < ES_NATIVE_F2_UP ? 4 + 2 * (s % 3) : 3 + s % 3;
-}
+ES_INLINE int side_of(es_native_shape s) { return s < ES_NATIVE_SHAPES ? points_of(s) : 8; }
 
 enum { CHANNELS = ES_NATIVE_LANES * PACK }; /* of a chunk */
 
@@ -135,11 +156,11 @@ enum { CHANNELS = ES_NATIVE_LANES * PACK }; /* of a chunk */
 ES_INLINE void input(es_native_shape shape, es_native_format format, const void *const *rows,
                      ptrdiff_t step, int channels, float *v, size_t point_stride,
                      size_t chunk_stride) {
-    const int n = patch_of(shape), side = points_of(shape);
+    const int down = down_of(shape), across = across_of(shape), n = patch_of(down);
     const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
     const char *row[ES_NATIVE_MAX_PATCH];
     const int small = n <= 6;
-    const ptrdiff_t next = step * (shape < ES_NATIVE_F2_UP ? tile_of(shape) : tile_of(shape) / 2);
+    const ptrdiff_t next = step * (tile_of(across) / (up_of(across) ? 2 : 1));
     const int chunks = channels / CHANNELS;
     const ptrdiff_t back = (ptrdiff_t)chunk_stride * (chunks - 1);
     ES_UNROLL for (int i = 0; i < n; i++) row[i] = rows[i];
@@ -148,26 +169,28 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
         for (int q = 0; q < PACK; q++) {
             ptrdiff_t at = (c + q * VL) * size;
             ptrdiff_t soon = small || c + q * VL + VL >= channels ? at + next : at + VL * size;
-            for (int j = 0; j < n; j++, at += step, soon += step) {
+            for (int j = 0; j < patch_of(across); j++, at += step, soon += step) {
                 VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_PATCH];
                 ES_UNROLL for (int i = 0; i < n; i++) {
                     d[i] = load(format, row[i] + at);
                     ES_NEAR(row[i] + soon);
                 }
-                transform_in(shape, d, r);
-                ES_UNROLL for (int i = 0; i < side; i++) t[q][i][j] = r[i];
+                transform_in(down, d, r);
+                ES_UNROLL for (int i = 0; i < points_of(down); i++) t[q][i][j] = r[i];
             }
         }
         const int chunk = c / CHANNELS;
         const ptrdiff_t later =
             chunk + 1 < chunks ? (ptrdiff_t)chunk_stride : ES_NATIVE_LANES - back;
-        float *out = v + (size_t)chunk * chunk_stride + c % CHANNELS / PACK;
-        for (int i = 0; i < side; i++, out += side * point_stride) {
+        for (int i = 0; i < points_of(down); i++) {
+            float *out = v + (size_t)chunk * chunk_stride + c % CHANNELS / PACK +
+                         (size_t)(place_of(down, i) * side_of(shape)) * point_stride;
             VF r[PACK][ES_NATIVE_MAX_PATCH];
-            ES_UNROLL for (int q = 0; q < PACK; q++) transform_in(shape, t[q][i], r[q]);
-            ES_UNROLL for (int j = 0; j < side; j++) {
-                vf_store(out + j * point_stride, vf_row(r[0][j], r[PACK - 1][j]));
-                ES_OWN(out + (ptrdiff_t)(j * point_stride) + later);
+            ES_UNROLL for (int q = 0; q < PACK; q++) transform_in(across, t[q][i], r[q]);
+            ES_UNROLL for (int j = 0; j < points_of(across); j++) {
+                float *to = out + (size_t)place_of(across, j) * point_stride;
+                vf_store(to, vf_row(r[0][j], r[PACK - 1][j]));
+                ES_OWN(to + later);
             }
         }
     }
@@ -256,27 +279,28 @@ ES_INLINE void finish(es_native_format format, int tile, int width, const es_nat
 
 ES_INLINE void output(es_native_shape shape, es_native_format format, const float *m,
                       size_t point_stride, int channels, const es_native_store *s) {
-    const int side = points_of(shape), tile = tile_of(shape);
+    const int down = down_of(shape), across = across_of(shape), tile = tile_of(across);
     const ptrdiff_t size = format == ES_NATIVE_F32 ? 4 : 2;
     for (int c = 0; c < channels; c += VL) {
         VF t[ES_NATIVE_MAX_TILE][ES_NATIVE_MAX_PATCH];
-        const float *in = m + c;
-        for (int j = 0; j < side; j++, in += point_stride) {
+        for (int j = 0; j < points_of(across); j++) {
+            const float *in = m + c + (size_t)place_of(across, j) * point_stride;
             VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_TILE];
-            ES_UNROLL for (int i = 0; i < side; i++) {
-                d[i] = vf_load(in + (size_t)(i * side) * point_stride);
-                ES_NEAR(in + (size_t)(i * side) * point_stride + channels);
+            ES_UNROLL for (int i = 0; i < points_of(down); i++) {
+                const float *at = in + (size_t)(place_of(down, i) * side_of(shape)) * point_stride;
+                d[i] = vf_load(at);
+                ES_NEAR(at + channels);
             }
-            transform_out(shape, d, r);
-            ES_UNROLL for (int i = 0; i < tile; i++) t[i][j] = r[i];
+            transform_out(down, d, r);
+            ES_UNROLL for (int i = 0; i < tile_of(down); i++) t[i][j] = r[i];
         }
         const VF bias = vf_load(s->bias + c);
         for (int i = 0; i < s->height; i++) {
             VF r[ES_NATIVE_MAX_TILE];
             /* Point 1 is part of every output, where there is one. */
-            if (shape != ES_NATIVE_F4) t[i][1] = vf_add(t[i][1], bias);
-            transform_out(shape, t[i], r);
-            if (shape == ES_NATIVE_F4)
+            if (across != ES_NATIVE_F4) t[i][1] = vf_add(t[i][1], bias);
+            transform_out(across, t[i], r);
+            if (across == ES_NATIVE_F4)
                 ES_UNROLL for (int j = 0; j < tile; j++) r[j] = vf_add(r[j], bias);
             if (s->width == tile)
                 finish(format, tile, tile, s, i, c * size, r);
@@ -289,7 +313,7 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
 #include "native_tally.h"
 
 /*
- * Chunks from .. to-1 of a register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for some chunks ahead of
+ * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for some chunks ahead of
  * their use, and into the next block's at the end; weights as they are used up, a line a channel
  * (of two where nobody shares in the asking: CPUs fetch lines in pairs).
  */
@@ -303,16 +327,15 @@ ES_INLINE const float *again(const float *p) {
 }
 
 ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offset, const float *u,
-                     int chunks, int from, int to, float *m, const es_native_ahead *ahead) {
+                     int chunks, int add, float *m, const es_native_ahead *ahead) {
     const size_t width = (size_t)vectors * VL;
     const size_t ask_step = width * sizeof(float) / (unsigned)ahead->share;
-    const char *ask = (const char *)ahead->u + (size_t)from * ES_NATIVE_LANES * ask_step;
+    const char *ask = (const char *)ahead->u;
     const int tiles_asked = (tiles + 3) / 4; /* in a quarter of a chunk */
     VF sum[BLOCK][PANEL / VL];
     ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
         sum[t][o] = vf_zero();
-    u += (size_t)from * ES_NATIVE_LANES * width;
-    for (int chunk = from; chunk < to; chunk++) {
+    for (int chunk = 0; chunk < chunks; chunk++) {
         const float *x = v[chunk] + offset, *end = x + ES_NATIVE_LANES;
         const int later = chunk + ES_NATIVE_AHEAD - chunks;
         const float *near =
@@ -345,7 +368,7 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
             }
         }
     }
-    if (from > 0)
+    if (add)
         ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
             sum[t][o] = vf_add(vf_load(m + t * width + o * VL), sum[t][o]);
     ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
@@ -353,15 +376,10 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
 }
 
 ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int tiles,
-                        const float *u, int chunks, int part, float *m,
+                        const float *u, int chunks, int add, float *m,
                         const es_native_ahead *ahead) {
 #define ES_CASE(n)                                                                                 \
-    case n:                                                                                        \
-        for (int from = 0, to; from < chunks; from = to) {                                         \
-            to = chunks - from < part ? chunks : from + part;                                      \
-            block(n, vectors, v, offset, u, chunks, from, to, m, ahead);                           \
-        }                                                                                          \
-        break
+    case n: block(n, vectors, v, offset, u, chunks, add, m, ahead); break
     switch (tiles) {
         ES_CASE(1);
         ES_CASE(2);
@@ -390,13 +408,13 @@ ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int t
 }
 
 static void multiply_panel(const float *const *v, size_t offset, int tiles, const float *u,
-                           int chunks, int part, float *m, const es_native_ahead *ahead) {
-    multiply(PANEL / VL, v, offset, tiles, u, chunks, part, m, ahead);
+                           int chunks, int add, float *m, const es_native_ahead *ahead) {
+    multiply(PANEL / VL, v, offset, tiles, u, chunks, add, m, ahead);
 }
 
 static void multiply_lanes(const float *const *v, size_t offset, int tiles, const float *u,
-                           int chunks, int part, float *m, const es_native_ahead *ahead) {
-    multiply(ES_NATIVE_LANES / VL, v, offset, tiles, u, chunks, part, m, ahead);
+                           int chunks, int add, float *m, const es_native_ahead *ahead) {
+    multiply(ES_NATIVE_LANES / VL, v, offset, tiles, u, chunks, add, m, ahead);
 }
 
 #define ES_INSTANCE(shape, format)                                                                 \
@@ -409,10 +427,12 @@ static void multiply_lanes(const float *const *v, size_t offset, int tiles, cons
                                           const es_native_store *s) {                              \
         output(ES_NATIVE_##shape, ES_NATIVE_##format, m, point_stride, channels, s);               \
     }
-#define ES_INSTANCES(shape)                                                                        \
+#define ES_TRANSFORMS(shape)                                                                       \
     ES_INSTANCE(shape, F32)                                                                        \
     ES_INSTANCE(shape, F16)                                                                        \
-    ES_INSTANCE(shape, BF16)                                                                       \
+    ES_INSTANCE(shape, BF16)
+#define ES_INSTANCES(shape)                                                                        \
+    ES_TRANSFORMS(shape)                                                                           \
     static void weights_##shape(const void *g, size_t row, es_native_format format, float *u,      \
                                 size_t channel_stride, size_t point_stride, const void *soon) {    \
         weights(ES_NATIVE_##shape, g, row, format, u, channel_stride, point_stride, soon);         \
@@ -423,6 +443,10 @@ ES_INSTANCES(F6)
 ES_INSTANCES(F2_UP)
 ES_INSTANCES(F4_UP)
 ES_INSTANCES(F6_UP)
+ES_TRANSFORMS(F6_RIGHT2)
+ES_TRANSFORMS(F6_RIGHT4)
+ES_TRANSFORMS(F6_LOWER2)
+ES_TRANSFORMS(F6_LOWER4)
 
 #define ES_TALLY(format)                                                                           \
     static void tally_##format(const es_native_region *region, es_native_tally *tally,             \
@@ -438,7 +462,8 @@ ES_TALLY(BF16)
 #define ES_ROWS(stage)                                                                             \
     {                                                                                              \
         ES_ROW(stage, F2), ES_ROW(stage, F4), ES_ROW(stage, F6), ES_ROW(stage, F2_UP),             \
-            ES_ROW(stage, F4_UP), ES_ROW(stage, F6_UP)                                             \
+            ES_ROW(stage, F4_UP), ES_ROW(stage, F6_UP), ES_ROW(stage, F6_RIGHT2),                  \
+            ES_ROW(stage, F6_RIGHT4), ES_ROW(stage, F6_LOWER2), ES_ROW(stage, F6_LOWER4)           \
     }
 
 const es_native_kernels KERNELS = {

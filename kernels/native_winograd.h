@@ -56,6 +56,31 @@ ES_INLINE void winograd_in2(const VF *d, VF *t) {
     t[3] = vf_sub(d[3], d[1]);
 }
 
+/*
+ * Fewer outputs with some of F(6,3)'s points and its weights: 0 1 -1 inf, or 0 1 -1 2 -2 inf.  What weights
+ * are divided by is the product of the distances to the other points, so inputs make up for points left out.
+ */
+ES_INLINE void winograd_in2_of6(const VF *d, VF *t) {
+    const VF m225 = vf_set1(-2.25f);
+    t[0] = vf_sub(d[0], d[2]);
+    t[1] = vf_mul(m225, vf_add(d[1], d[2]));
+    t[2] = vf_mul(m225, vf_sub(d[2], d[1]));
+    t[3] = vf_sub(d[3], d[1]);
+}
+
+ES_INLINE void winograd_in4_of6(const VF *d, VF *t) {
+    const VF c075 = vf_set1(0.75f), m3 = vf_set1(-3.0f), c75 = vf_set1(7.5f), m75 = vf_set1(-7.5f);
+    VF even = vf_fma(c075, d[4], vf_mul(m3, d[2])), odd = vf_fma(c075, d[3], vf_mul(m3, d[1]));
+    VF d31 = vf_sub(d[3], d[1]);
+    t[0] = vf_fma(vf_set1(0.25f), d[4], vf_fma(vf_set1(-1.25f), d[2], d[0]));
+    t[1] = vf_add(even, odd);
+    t[2] = vf_sub(even, odd);
+    even = vf_mul(vf_set1(3.75f), vf_sub(d[4], d[2]));
+    t[3] = vf_fma(c75, d31, even);
+    t[4] = vf_fma(m75, d31, even);
+    t[5] = vf_fma(vf_set1(4.0f), d[1], vf_fma(vf_set1(-5.0f), d[3], d[5]));
+}
+
 ES_INLINE void winograd_in6_up(const VF *e, VF *t) {
     const VF m525 = vf_set1(-5.25f), c4 = vf_set1(4.0f);
     VF d12 = vf_sub(e[1], e[2]), d32 = vf_sub(e[3], e[2]);
@@ -108,6 +133,15 @@ ES_INLINE void winograd_out4(const VF *m, VF *o) {
     o[1] = vf_fma(vf_set1(1.5f), d2, vf_mul(c23, d1));
     o[2] = vf_fma(vf_set1(2.25f), s2, vf_mul(c49, s1));
     o[3] = vf_fma(vf_set1(3.375f), d2, vf_fma(c827, d1, m[5]));
+}
+
+ES_INLINE void winograd_out4_of6(const VF *m, VF *o) {
+    VF s1 = vf_add(m[1], m[2]), d1 = vf_sub(m[1], m[2]);
+    VF s2 = vf_add(m[3], m[4]), d2 = vf_sub(m[3], m[4]);
+    o[0] = vf_add(s1, vf_add(m[0], s2));
+    o[1] = vf_fma(vf_set1(2.0f), d2, d1);
+    o[2] = vf_fma(vf_set1(4.0f), s2, s1);
+    o[3] = vf_add(d1, vf_fma(vf_set1(8.0f), d2, m[5]));
 }
 
 ES_INLINE void winograd_out4_up(const VF *m, VF *o) {

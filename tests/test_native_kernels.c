@@ -331,9 +331,9 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
     for (int p = 0; p < all; p++) {
         const float *up = (const float *)u.data + (size_t)p * (size_t)(places * j.wide);
         es_native_ahead ahead = {table, point * (size_t)p, up, 1 + p % 3};
-        (j.wide == k->panel ? k->multiply_panel : k->multiply_lanes)(
-            table, point * (size_t)p, j.tiles, up, j.chunks, j.chunks,
-            (float *)m.data + (size_t)p * m_point, &ahead);
+        (j.wide == k->panel ? k->multiply_panel
+                            : k->multiply_lanes)(table, point * (size_t)p, j.tiles, up, j.chunks, 0,
+                                                 (float *)m.data + (size_t)p * m_point, &ahead);
     }
     /* Out: rows of their own, poisoned, exactly as wide as what may be written. */
     float *bias = malloc((size_t)j.wide * 4);
@@ -445,6 +445,138 @@ static void convolutions(void **state) {
     every_tier(check_convolution, true);
 }
 
+/* ---- Tiles at an edge: fewer outputs with F6's weights and some of its points -------------------- */
+
+typedef struct edge {
+    es_native_shape shape;
+    int rows, columns; /* of outputs */
+} edge;
+
+/* The shape with the same points along a side. */
+static es_native_shape line_of(int outputs) {
+    return outputs == 2 ? ES_NATIVE_F2 : outputs == 4 ? ES_NATIVE_F4_UP : ES_NATIVE_F6;
+}
+
+static bool has_point(const edge *e, int p) {
+    return es_native_has_line(e->rows, p / 8) && es_native_has_line(e->columns, p % 8);
+}
+
+enum { EDGE_CHUNKS = 2, EDGE_POINT = 3 * LANES }; /* a tile between two others */
+
+/* Random pixels d[y][x][channel], rows and columns beyond the last ones out of reach, to points v; those that
+ * the shape does not have, and other tiles, stay as they are. */
+static void edge_input(const es_native_kernels *k, es_native_format f, const edge *e, double *d,
+                       float *v) {
+    const int channels = EDGE_CHUNKS * LANES * k->pack;
+    const size_t chunk = (size_t)EDGE_POINT * 64, pixel = (size_t)channels * size_of(f);
+    guarded rows[MAX_SIDE];
+    const void *row[MAX_SIDE] = {0};
+    for (int y = 0; y < e->rows + 2; y++) {
+        rows[y] = guard(pixel * (size_t)(e->columns + 2), false);
+        row[y] = rows[y].data;
+        for (int i = 0; i < (e->columns + 2) * channels; i++) {
+            set(f, rows[y].data, (size_t)i, number());
+            d[y * MAX_SIDE * channels + i] = get(f, rows[y].data, (size_t)i);
+        }
+    }
+    poison(v, chunk * EDGE_CHUNKS);
+    k->input[e->shape][f](row, (ptrdiff_t)pixel, channels, v + LANES, EDGE_POINT, chunk);
+    for (size_t i = 0; i < chunk * EDGE_CHUNKS; i++) {
+        const size_t at = i % EDGE_POINT;
+        if (at < LANES || at >= 2 * LANES || !has_point(e, (int)(i % chunk / EDGE_POINT)))
+            assert_true(v[i] == POISON);
+    }
+    for (int y = 0; y < e->rows + 2; y++) unguard(&rows[y]);
+}
+
+/* Points of random kernels g[out][in][9]. */
+static void edge_weights(const es_native_kernels *k, double *g, float *u) {
+    const int channels = EDGE_CHUNKS * LANES * k->pack, places = EDGE_CHUNKS * LANES;
+    float taps[LANES * LANES * 9];
+    for (int c = 0; c < channels; c += LANES) {
+        for (int i = 0; i < LANES * LANES * 9; i++) {
+            taps[i] = number();
+            g[(i / (LANES * 9) * channels + c) * 9 + i % (LANES * 9)] = taps[i];
+        }
+        k->weights[ES_NATIVE_F6](taps, sizeof taps / LANES, ES_NATIVE_F32, u + c / k->pack * LANES,
+                                 LANES, (size_t)(places * LANES), taps);
+    }
+}
+
+static void check_one_edge(const es_native_kernels *k, es_native_format f, const edge *e) {
+    const int channels = EDGE_CHUNKS * LANES * k->pack, places = EDGE_CHUNKS * LANES;
+    const size_t chunk = (size_t)EDGE_POINT * 64;
+    double *d = calloc((size_t)(MAX_SIDE * MAX_SIDE * channels), sizeof *d);
+    double *g = calloc((size_t)(LANES * channels * 9), sizeof *g);
+    float *v = malloc(chunk * EDGE_CHUNKS * 4), *u = malloc((size_t)(64 * places * LANES) * 4);
+    float m[64][LANES], bias[LANES];
+    assert_true(d && g && v && u);
+    edge_input(k, f, e, d, v);
+    edge_weights(k, g, u);
+    const float *table[EDGE_CHUNKS + ES_NATIVE_AHEAD];
+    for (int c = 0; c < EDGE_CHUNKS + ES_NATIVE_AHEAD; c++)
+        table[c] = v + LANES + (size_t)(c % EDGE_CHUNKS) * chunk;
+    for (int o = 0; o < LANES; o++) bias[o] = number();
+    for (int p = 0; p < 64; p++) {
+        const float *at = u + (size_t)(p * places * LANES);
+        es_native_ahead ahead = {table, 0, at, 1};
+        for (int o = 0; o < LANES; o++) m[p][o] = NAN;
+        if (has_point(e, p))
+            k->multiply_lanes(table, (size_t)p * EDGE_POINT, 1, at, EDGE_CHUNKS, 0, m[p], &ahead);
+    }
+    for (int height = 1; height <= e->rows; height++) {
+        const int width = 1 + height % e->columns;
+        const size_t size = size_of(f), step = LANES * size;
+        guarded rows[ES_NATIVE_MAX_TILE];
+        es_native_store store = {
+            .bias = bias, .step = (ptrdiff_t)step, .height = height, .width = width};
+        for (int y = 0; y < height; y++) {
+            rows[y] = guard(step * (size_t)width, height % 2);
+            store.row[y] = rows[y].data;
+        }
+        k->output[e->shape][f](m[0], LANES, LANES, &store);
+        for (int i = 0; i < height * width * LANES; i++) {
+            const int y = i / LANES / width, x = i / LANES % width, o = i % LANES;
+            double sum = bias[o], bound = fabs(bias[o]);
+            for (int c = 0; c < channels; c++)
+                for (int tap = 0; tap < 9; tap++) {
+                    double part = g[(o * channels + c) * 9 + tap] *
+                                  d[((y + tap / 3) * MAX_SIDE + x + tap % 3) * channels + c];
+                    sum += part, bound += fabs(part);
+                }
+            const double unit = f == ES_NATIVE_F16    ? 1.0 / 2048
+                                : f == ES_NATIVE_BF16 ? 1.0 / 256
+                                                      : 0;
+            double allowed =
+                bound * 40 * 6e-8 * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
+            if (k->pack > 1)
+                allowed += 8 * sqrt(growth(line_of(e->rows), y) * growth(line_of(e->columns), x)) *
+                           bound / (3 * sqrt(channels)) / 512;
+            const float got = get(f, rows[y].data, (size_t)(x * LANES + o));
+            if (!(fabs(got - sum) <= allowed))
+                fail_msg(
+                    "%s edge %d x %d format %d pixel %d,%d channel %d: %.9g not %.9g (allowed %g)",
+                    k->name, e->rows, e->columns, f, y, x, o, got, sum, allowed);
+        }
+        for (int y = 0; y < height; y++) unguard(&rows[y]);
+    }
+    free(d), free(g), free(v), free(u);
+}
+
+static void check_edges(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    static const edge edges[] = {{ES_NATIVE_F6_RIGHT2, 6, 2},
+                                 {ES_NATIVE_F6_RIGHT4, 6, 4},
+                                 {ES_NATIVE_F6_LOWER2, 2, 6},
+                                 {ES_NATIVE_F6_LOWER4, 4, 6}};
+    for (size_t i = 0; i < sizeof edges / sizeof *edges && s == ES_NATIVE_F6; i++)
+        check_one_edge(k, f, &edges[i]);
+}
+
+static void tiles_at_edges(void **state) {
+    (void)state;
+    every_tier(check_edges, true);
+}
+
 /* ---- The multiplication alone: any vector of numbers ------------------------------------------ */
 
 /* NaN and infinity stay in the tile and channel they belong to. */
@@ -466,7 +598,7 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
     const float *table[CHUNKS + ES_NATIVE_AHEAD];
     for (int c = 0; c < CHUNKS + ES_NATIVE_AHEAD; c++) table[c] = v + (size_t)(c % CHUNKS) * chunk;
     es_native_ahead ahead = {table, 0, u, 1};
-    k->multiply_panel(table, 0, tiles, u, CHUNKS, CHUNKS, m, &ahead);
+    k->multiply_panel(table, 0, tiles, u, CHUNKS, 0, m, &ahead);
     for (int t = 0; t < tiles; t++)
         for (int o = 0; o < wide; o++) {
             float got = m[t * wide + o];
@@ -488,51 +620,44 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
     free(v), free(u), free(m);
 }
 
-/* What comes of parts is the sum of what each of them gives alone, in ascending order, to the bit. */
-static void check_parts(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+/* What is added to something is added as the sum that it is alone, to the bit. */
+static void check_adding(const es_native_kernels *k, es_native_shape s, es_native_format f) {
     (void)s, (void)f;
-    enum { CHUNKS = 7 };
+    enum { CHUNKS = 3 };
     const int tiles = k->block, most = k->panel, places = CHUNKS * LANES;
     const size_t chunk = (size_t)(tiles * LANES);
     guarded v = guard((size_t)(places * tiles) * 4, false);
     guarded u = guard((size_t)(places * most) * 4, false);
-    guarded m = guard((size_t)(tiles * most) * 4, false);
-    float *alone = malloc((size_t)(tiles * most) * 4), *sum = malloc((size_t)(tiles * most) * 4);
-    assert_true(alone && sum);
+    float *alone = malloc((size_t)(tiles * most) * 4), *before = malloc((size_t)(tiles * most) * 4);
+    assert_true(alone && before);
     const es_native_format held = held_as(k);
     for (int i = 0; i < places * k->pack * tiles; i++) set(held, v.data, (size_t)i, number());
     for (int i = 0; i < places * k->pack * most; i++) set(held, u.data, (size_t)i, number());
     const float *table[CHUNKS + ES_NATIVE_AHEAD];
     for (int c = 0; c < CHUNKS + ES_NATIVE_AHEAD; c++)
         table[c] = (const float *)v.data + (size_t)(c % CHUNKS) * chunk;
-    const float *weights = u.data;
-    es_native_ahead ahead = {table, 0, weights, 1};
-    int unlike = 0; /* sums that parts have changed */
+    const es_native_ahead ahead = {table, 0, u.data, 1};
     for (int n = 1; n <= tiles; n++)
         for (int wide = most; wide > 0; wide = wide == LANES ? 0 : LANES)
-            for (int part = 1; part <= CHUNKS + 1; part++) {
+            for (int chunks = 1; chunks <= CHUNKS; chunks++) {
                 const size_t all = (size_t)(n * wide);
+                guarded m = guard(all * 4, n % 2);
+                float *sum = m.data;
                 es_native_multiply multiply = wide == most ? k->multiply_panel : k->multiply_lanes;
-                multiply(table, 0, n, weights, CHUNKS, CHUNKS, alone, &ahead);
-                poison(m.data, all);
-                multiply(table, 0, n, weights, CHUNKS, part, m.data, &ahead);
-                for (size_t i = 0; i < all; i++) unlike += alone[i] != ((float *)m.data)[i];
-                for (int from = 0; from < CHUNKS; from += part) {
-                    const int some = CHUNKS - from < part ? CHUNKS - from : part;
-                    multiply(table + from, 0, n, weights + from * LANES * wide, some, some, alone,
-                             &ahead);
-                    for (size_t i = 0; i < all; i++) sum[i] = from ? sum[i] + alone[i] : alone[i];
-                }
-                assert_memory_equal(m.data, sum, all * 4);
+                poison(alone, all);
+                multiply(table, 0, n, u.data, chunks, 0, alone, &ahead);
+                for (size_t i = 0; i < all; i++) sum[i] = before[i] = number();
+                multiply(table, 0, n, u.data, chunks, 1, sum, &ahead);
+                for (size_t i = 0; i < all; i++) assert_true(sum[i] == before[i] + alone[i]);
+                unguard(&m);
             }
-    assert_true(unlike > tiles);
-    free(alone), free(sum);
-    unguard(&v), unguard(&u), unguard(&m);
+    free(alone), free(before);
+    unguard(&v), unguard(&u);
 }
 
-static void parts_of_sums(void **state) {
+static void sums_are_added(void **state) {
     (void)state;
-    every_tier(check_parts, false);
+    every_tier(check_adding, false);
 }
 
 static void nonfinite_values_stay_where_they_are(void **state) {
@@ -690,8 +815,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matrices_agree), cmocka_unit_test(input_transforms),
         cmocka_unit_test(convolutions),   cmocka_unit_test(nonfinite_values_stay_where_they_are),
-        cmocka_unit_test(parts_of_sums),  cmocka_unit_test(sixteen_bits),
-        cmocka_unit_test(statistics),
+        cmocka_unit_test(tiles_at_edges), cmocka_unit_test(sums_are_added),
+        cmocka_unit_test(sixteen_bits),   cmocka_unit_test(statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

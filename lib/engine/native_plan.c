@@ -65,6 +65,12 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
  */
 enum { WIDE = 14, SMALL = 16 * 16 };
 
+/* Outputs along a side for the last tile of a row or column of them. */
+static int last_tile(es_native_shape shape, int tile, int size) {
+    const int rest = size % tile;
+    return shape != ES_NATIVE_F6 || rest == 0 || rest > 4 ? tile : rest > 2 ? 4 : 2;
+}
+
 static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kernels, int tile,
                          int height, int width) {
     es_grid g = {.tile = tile,
@@ -462,6 +468,8 @@ static void tiles(es_native_plan *p, const es_network *n) {
         s->shape = (es_native_shape)(tile / 2 - 1 + (doubled ? ES_NATIVE_F2_UP : ES_NATIVE_F2));
         s->part = part_of(p, n, s);
         s->grid = make_grid(p, s->kernels, tile, s->height, s->width);
+        s->grid.right = last_tile(s->shape, tile, s->width);
+        s->grid.lower = last_tile(s->shape, tile, s->height);
         p->key = p->key * 31 + (unsigned)(s->shape + ES_NATIVE_SHAPES * s->kernels->pack);
         s->least = strips_at_once(p, s);
         for (int k = 0; k < s->input_count; k++) {

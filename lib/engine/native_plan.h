@@ -51,6 +51,7 @@ typedef struct es_sheet {
 typedef struct es_grid {
     int tile;         /* pixels a side */
     int across, down; /* tiles */
+    int right, lower; /* outputs along a side that the last tile of a row, column has at most */
     int rows;         /* of tiles in a strip */
     int strips;
     int columns;       /* that are done one after the other; 1: whole strips are */

@@ -55,6 +55,27 @@ static int side_by_side(const es_grid *g, const es_reach *reach, int strip, int 
     return reach->held - x < most ? reach->held - x : most;
 }
 
+/* Tiles at the right and the lower edge may have fewer outputs, and points; that in the corner has them below. */
+static es_native_shape shape_at(const es_grid *g, es_native_shape shape, int ty, int tx) {
+    if (ty + 1 == g->down && g->lower < g->tile)
+        return g->lower == 2 ? ES_NATIVE_F6_LOWER2 : ES_NATIVE_F6_LOWER4;
+    if (tx + 1 == g->across && g->right < g->tile)
+        return g->right == 2 ? ES_NATIVE_F6_RIGHT2 : ES_NATIVE_F6_RIGHT4;
+    return shape;
+}
+
+/* A tile's points that its shape does not have, where they are multiplied with others': zeros. */
+static void clear_points(const es_cache *c, es_native_shape shape, float *v) {
+    const bool below = shape == ES_NATIVE_F6_LOWER2 || shape == ES_NATIVE_F6_LOWER4;
+    for (int p = 0; p < c->points; p++) {
+        if (es_native_has_line(below ? c->grid.lower : c->grid.right, below ? p / 8 : p % 8))
+            continue;
+        float *at = v + (size_t)(p * c->grid.room * ES_NATIVE_LANES);
+        for (int i = 0; i < c->chunks; i++, at += c->chunk)
+            memset(at, 0, sizeof(float) * ES_NATIVE_LANES);
+    }
+}
+
 /* Enlarged other than by 2, which the kernels do themselves: pixels are gathered. */
 static void gather(const es_native_run *run, const es_cache *c, int y0, int x0, int patch,
                    char *out) {
@@ -76,7 +97,6 @@ static void gather(const es_native_run *run, const es_cache *c, int y0, int x0, 
 static void transform_tiles(const es_native_run *run, const es_cache *c, const es_native_span *span,
                             int ty, int tx, int count, float *v, char *scratch) {
     const es_sheet *s = &run->plan->sheets[c->sheet];
-    const es_native_input input = c->kernels->input[c->shape][s->format];
     const int patch = es_native_shape_geometry(c->shape).patch;
     const int step = c->grid.tile / (c->shape >= ES_NATIVE_F2_UP ? 2 : 1);
     const int y0 = ty * step - 1;
@@ -88,8 +108,10 @@ static void transform_tiles(const es_native_run *run, const es_cache *c, const e
             gather(run, c, y0, (tx + i) * step - 1, patch, scratch);
             for (int j = 0; j < patch; j++) rows[j] = scratch + (size_t)(j * patch) * s->pixel;
         }
-        input(rows, (ptrdiff_t)s->pixel, s->padded, v, (size_t)c->grid.room * ES_NATIVE_LANES,
-              c->chunk);
+        const es_native_shape shape = shape_at(&c->grid, c->shape, ty, tx + i);
+        c->kernels->input[shape][s->format](rows, (ptrdiff_t)s->pixel, s->padded, v,
+                                            (size_t)c->grid.room * ES_NATIVE_LANES, c->chunk);
+        if (shape != c->shape && c->grid.rows > 1) clear_points(c, shape, v);
         if (c->up <= 2) go_on(rows, patch, inside, (size_t)step * s->pixel);
     }
 }
@@ -174,8 +196,8 @@ static void store_link(const es_native_run *run, const es_stage *s, int links, b
     for (int i = 0; i < t->count; i++) {
         const int left = s->width - (t->tx + i) * side;
         store.width = left < side ? left : side;
-        s->kernels->output[s->shape][format](t->products + (size_t)i * (size_t)t->width, t->point,
-                                             t->width, &store);
+        s->kernels->output[shape_at(&s->grid, s->shape, t->ty, t->tx + i)][format](
+            t->products + (size_t)i * (size_t)t->width, t->point, t->width, &store);
         if (s->watched >> (links - 1) & 1)
             watch_tile(run, s, links - 1, t, t->tx + i, &store, format, scratch->member);
         for (int k = 0; k < store.height && kept; k++)
@@ -271,6 +293,33 @@ typedef struct panel {
     es_native_soon soon;
 } panel;
 
+/* Tiles of a block, from its first on, that are all there are with a point of F6. */
+static int tiles_with(const es_grid *g, const es_reach *reach, const place *at, int point) {
+    const int end = at->first + at->tiles;
+    const int lower = (g->down - 1 - at->strip * g->rows) * reach->held; /* the first of them */
+    if (g->lower < g->tile && end > lower)
+        return es_native_has_line(g->lower, point / 8) ? at->tiles
+                                                       : es_at_least(0, lower - at->first);
+    const bool right = end % reach->held == 0 && reach->left + reach->held == g->across;
+    return at->tiles - (right && !es_native_has_line(g->right, point % 8));
+}
+
+/* One point of a block, part by part; each asks for the next one's tiles, the last for those of `ahead`. */
+static void multiply_parts(es_native_multiply multiply, const float *const *v, size_t offset,
+                           int tiles, const float *u, const es_stage *s, int width, float *m,
+                           const es_native_ahead *ahead) {
+    for (int from = 0, some; from < s->chunks; from += some) {
+        const size_t before = (size_t)(from * ES_NATIVE_LANES * width);
+        some = es_at_most(s->part, s->chunks - from);
+        const bool last = from + some == s->chunks;
+        const es_native_ahead next = {.v = last ? ahead->v : v + from + some,
+                                      .offset = last ? ahead->offset : offset,
+                                      .u = ahead->u + before / (size_t)ahead->share,
+                                      .share = ahead->share};
+        multiply(v + from, offset, tiles, u + before, some, from > 0, m, &next);
+    }
+}
+
 /* One panel of channels out for a few blocks: products of every point, then pixels. */
 static void panel_of_blocks(const es_native_run *run, const es_stage *s, const es_native_span *span,
                             const place *at, int count, const float *const *tables,
@@ -297,9 +346,12 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
                 .offset = step * (size_t)(last && point + 1 < points ? point + 1 : point),
                 .u = u + soon[i],
                 .share = count};
-            multiply(tables + (size_t)i * table, step * (size_t)point, at[i].tiles, u, s->chunks,
-                     s->part, products + ((size_t)i * (size_t)points + (size_t)point) * m_point,
-                     &ahead);
+            const int tiles = s->shape == ES_NATIVE_F6 ? tiles_with(&s->grid, &reach, &at[i], point)
+                                                       : at[i].tiles;
+            if (tiles > 0)
+                multiply_parts(
+                    multiply, tables + (size_t)i * table, step * (size_t)point, tiles, u, s, width,
+                    products + ((size_t)i * (size_t)points + (size_t)point) * m_point, &ahead);
             es_native_ask(&out->soon, point * count + i, points * count);
         }
     }
