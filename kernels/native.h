@@ -158,6 +158,7 @@ typedef struct es_native_kernels {
     int panel; /* channels out of a full panel; a multiple of LANES, the rest goes LANES at a time */
     int block; /* tiles that one register block takes                                             */
     es_native_multiply multiply_panel, multiply_lanes;
+    /* Of pairs, which are for dense blocks, F2 and F4 alone; NULL elsewhere. */
     es_native_weights weights[ES_NATIVE_SHAPES];
     es_native_input input[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];
     es_native_output output[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];

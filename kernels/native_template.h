@@ -439,6 +439,7 @@ static void multiply_lanes(const float *const *v, size_t offset, int tiles, cons
     }
 ES_INSTANCES(F2)
 ES_INSTANCES(F4)
+#if PACK == 1
 ES_INSTANCES(F6)
 ES_INSTANCES(F2_UP)
 ES_INSTANCES(F4_UP)
@@ -447,6 +448,7 @@ ES_TRANSFORMS(F6_RIGHT2)
 ES_TRANSFORMS(F6_RIGHT4)
 ES_TRANSFORMS(F6_LOWER2)
 ES_TRANSFORMS(F6_LOWER4)
+#endif
 
 #define ES_TALLY(format)                                                                           \
     static void tally_##format(const es_native_region *region, es_native_tally *tally,             \
@@ -459,12 +461,21 @@ ES_TALLY(BF16)
 
 #define ES_ROW(stage, shape)                                                                       \
     { stage##_##shape##_F32, stage##_##shape##_F16, stage##_##shape##_BF16 }
+#if PACK == 1
+#define ES_WEIGHTS                                                                                 \
+    { weights_F2, weights_F4, weights_F6, weights_F2_UP, weights_F4_UP, weights_F6_UP }
 #define ES_ROWS(stage)                                                                             \
     {                                                                                              \
         ES_ROW(stage, F2), ES_ROW(stage, F4), ES_ROW(stage, F6), ES_ROW(stage, F2_UP),             \
             ES_ROW(stage, F4_UP), ES_ROW(stage, F6_UP), ES_ROW(stage, F6_RIGHT2),                  \
             ES_ROW(stage, F6_RIGHT4), ES_ROW(stage, F6_LOWER2), ES_ROW(stage, F6_LOWER4)           \
     }
+#else
+#define ES_WEIGHTS                                                                                 \
+    { weights_F2, weights_F4 }
+#define ES_ROWS(stage)                                                                             \
+    { ES_ROW(stage, F2), ES_ROW(stage, F4) }
+#endif
 
 const es_native_kernels KERNELS = {
     .name = KERNELS_NAME,
@@ -474,7 +485,7 @@ const es_native_kernels KERNELS = {
     .block = BLOCK,
     .multiply_panel = multiply_panel,
     .multiply_lanes = multiply_lanes,
-    .weights = {weights_F2, weights_F4, weights_F6, weights_F2_UP, weights_F4_UP, weights_F6_UP},
+    .weights = ES_WEIGHTS,
     .input = ES_ROWS(input),
     .output = ES_ROWS(output),
     .tally = {tally_F32, tally_F16, tally_BF16},
