@@ -149,15 +149,15 @@ static double decibels(const float *right, const float *a, size_t n) {
     return 10 * log10(signal / error);
 }
 
-/* What Winograd adds to errors, against convolving directly in FP32, sums of 576 and more products in one:
- * nothing where a picture is smooth, less then; at most three times where it is noise. */
-static void errors_are_those_of_direct_sums(void **state) {
+/* Errors against float64, which follow from the order of operations alone.  (OpenBLAS, summing up directly, has
+ * 118 to 123 dB: Winograd does better where a picture is smooth, and loses up to 9 dB where it is noise.) */
+static void errors_are_small(void **state) {
     (void)state;
     static const struct {
         int side;
         bool smooth;
-        double more; /* at least so many dB more than directly */
-    } pictures[] = {{16, true, 1}, {16, false, -9.5}, {48, true, 1}, {48, false, -9.5}};
+        double least; /* dB */
+    } pictures[] = {{16, true, 119.7}, {16, false, 116.0}, {48, true, 124.7}, {48, false, 113.2}};
     const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 64, 32, 1, 2, 0};
     esrgan_model *model = model_of(&net, 11);
     unsigned entry = 0;
@@ -171,19 +171,17 @@ static void errors_are_those_of_direct_sums(void **state) {
                     0.3f * sinf(0.13f * (float)(i % side)) * cosf(0.07f * (float)(i / side)) +
                     0.1f * in[i];
         float *right = forward(model, ESRGAN_REFERENCE, NULL, ESRGAN_FP64, 2, p, in);
-        float *direct = forward(model, ESRGAN_OPENBLAS, NULL, ESRGAN_FP32, 2, p, in);
-        const double least = decibels(right, direct, p.out) + pictures[k].more;
         const char *names[16];
         const int count = tiers(false, names);
         for (int t = 0; t < count; t++) {
             float *got = forward(model, ESRGAN_NATIVE, names[t], ESRGAN_FP32, 2, p, in);
             const double own = decibels(right, got, p.out);
-            if (!(own >= least))
+            if (!(own >= pictures[k].least))
                 fail_msg("%s, %d x %d, %s: %.1f dB, expected %.1f", names[t], side, side,
-                         pictures[k].smooth ? "smooth" : "noise", own, least);
+                         pictures[k].smooth ? "smooth" : "noise", own, pictures[k].least);
             free(got);
         }
-        free(in), free(right), free(direct);
+        free(in), free(right);
     }
     esrgan_model_free(model);
 }
@@ -391,7 +389,7 @@ static void nonfinite_input_is_local(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_network_agrees_with_the_oracle),
-        cmocka_unit_test(errors_are_those_of_direct_sums),
+        cmocka_unit_test(errors_are_small),
         cmocka_unit_test(threads_make_no_difference),
         cmocka_unit_test(a_batch_is_its_pictures),
         cmocka_unit_test(kept_weights_make_no_difference),
