@@ -79,9 +79,6 @@ bool measure(const esrgan_model *model, const setting *s, int repeats, outcome *
 /* What the network makes of make_picture in double, layer by layer; free() */
 float *exact_result(const esrgan_model *model, int height, int width);
 
-/* Signal to error in decibels, of a against b. */
-double decibels(const float *truth, const float *x, size_t n);
-
 /* Writes such a checkpoint; a model as ONNX.  False with a message. */
 bool write_checkpoint(const net_shape *s, const char *path);
 bool write_onnx(const esrgan_model *model, const char *path);

@@ -53,17 +53,6 @@ float *make_picture(int channels, int height, int width) {
     return p;
 }
 
-double decibels(const float *truth, const float *x, size_t n) {
-    double mean = 0, signal = 0, error = 0;
-    for (size_t i = 0; i < n; i++) mean += truth[i];
-    mean /= (double)n;
-    for (size_t i = 0; i < n; i++) {
-        signal += (truth[i] - mean) * (truth[i] - mean);
-        error += ((double)truth[i] - x[i]) * ((double)truth[i] - x[i]);
-    }
-    return 10 * log10(signal / error);
-}
-
 double direct_time(const esrgan_model *model, int height, int width, int threads, double peak) {
     esrgan_model_info info = {.size = sizeof info};
     if (esrgan_model_get_info(model, &info, NULL) != ESRGAN_OK) abort();

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "support/decibels.h"
 
 enum { CHECKED = 64 }; /* pixels a side of the picture that answers are checked with */
 

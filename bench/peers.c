@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "support/decibels.h"
 
 enum { THREADS = 2, ROUNDS = 15, ABSENT = 77 };
 static const double ERROR = 1e-5; /* of the largest value */

@@ -81,17 +81,17 @@ ES_INLINE void store(es_native_format format, char *p, VF v) {
 /* What is done along a column or a row: that of a shape whose sides are alike, or of fewer outputs. */
 enum { LINE_2_OF_6 = ES_NATIVE_SHAPES, LINE_4_OF_6 };
 
+ES_INLINE int line_of(es_native_shape s, es_native_shape two, es_native_shape four) {
+    return s < ES_NATIVE_SHAPES ? (int)s
+           : s == two           ? (int)LINE_2_OF_6
+           : s == four          ? (int)LINE_4_OF_6
+                                : (int)ES_NATIVE_F6;
+}
 ES_INLINE int down_of(es_native_shape s) {
-    return s < ES_NATIVE_SHAPES       ? (int)s
-           : s == ES_NATIVE_F6_LOWER2 ? (int)LINE_2_OF_6
-           : s == ES_NATIVE_F6_LOWER4 ? (int)LINE_4_OF_6
-                                      : (int)ES_NATIVE_F6;
+    return line_of(s, ES_NATIVE_F6_LOWER2, ES_NATIVE_F6_LOWER4);
 }
 ES_INLINE int across_of(es_native_shape s) {
-    return s < ES_NATIVE_SHAPES       ? (int)s
-           : s == ES_NATIVE_F6_RIGHT2 ? (int)LINE_2_OF_6
-           : s == ES_NATIVE_F6_RIGHT4 ? (int)LINE_4_OF_6
-                                      : (int)ES_NATIVE_F6;
+    return line_of(s, ES_NATIVE_F6_RIGHT2, ES_NATIVE_F6_RIGHT4);
 }
 
 ES_INLINE void transform_in(int line, const VF *d, VF *t) {
@@ -113,10 +113,10 @@ ES_INLINE void transform_out(int line, const VF *m, VF *o) {
     case ES_NATIVE_F4: winograd_out4(m, o); break;
     case ES_NATIVE_F6: winograd_out6(m, 0, o); break;
     case ES_NATIVE_F2_UP: winograd_out2(m, 1, o); break;
-    case ES_NATIVE_F4_UP: winograd_out4_up(m, o); break;
+    case ES_NATIVE_F4_UP: winograd_out4_at2(m, 1, o); break;
     case ES_NATIVE_F6_UP: winograd_out6(m, 1, o); break;
     case LINE_2_OF_6: winograd_out2(m, 0, o); break;
-    default: winograd_out4_of6(m, o); break;
+    default: winograd_out4_at2(m, 0, o); break;
     }
 }
 

@@ -62,10 +62,9 @@ ES_INLINE void winograd_in2(const VF *d, VF *t) {
  */
 ES_INLINE void winograd_in2_of6(const VF *d, VF *t) {
     const VF m225 = vf_set1(-2.25f);
-    t[0] = vf_sub(d[0], d[2]);
-    t[1] = vf_mul(m225, vf_add(d[1], d[2]));
-    t[2] = vf_mul(m225, vf_sub(d[2], d[1]));
-    t[3] = vf_sub(d[3], d[1]);
+    winograd_in2(d, t);
+    t[1] = vf_mul(m225, t[1]);
+    t[2] = vf_mul(m225, t[2]);
 }
 
 ES_INLINE void winograd_in4_of6(const VF *d, VF *t) {
@@ -135,21 +134,15 @@ ES_INLINE void winograd_out4(const VF *m, VF *o) {
     o[3] = vf_fma(vf_set1(3.375f), d2, vf_fma(c827, d1, m[5]));
 }
 
-ES_INLINE void winograd_out4_of6(const VF *m, VF *o) {
-    VF s1 = vf_add(m[1], m[2]), d1 = vf_sub(m[1], m[2]);
-    VF s2 = vf_add(m[3], m[4]), d2 = vf_sub(m[3], m[4]);
+/* Points 0 1 -1 2 -2 inf (without -1). */
+ES_INLINE void winograd_out4_at2(const VF *m, int up, VF *o) {
+    const VF *n = up ? m - 1 : m; /* n[3].. are the points from 2 on */
+    VF s1 = up ? m[1] : vf_add(m[1], m[2]), d1 = up ? m[1] : vf_sub(m[1], m[2]);
+    VF s2 = vf_add(n[3], n[4]), d2 = vf_sub(n[3], n[4]);
     o[0] = vf_add(s1, vf_add(m[0], s2));
     o[1] = vf_fma(vf_set1(2.0f), d2, d1);
     o[2] = vf_fma(vf_set1(4.0f), s2, s1);
-    o[3] = vf_add(d1, vf_fma(vf_set1(8.0f), d2, m[5]));
-}
-
-ES_INLINE void winograd_out4_up(const VF *m, VF *o) {
-    VF s2 = vf_add(m[2], m[3]), d2 = vf_sub(m[2], m[3]);
-    o[0] = vf_add(vf_add(m[0], m[1]), s2);
-    o[1] = vf_fma(vf_set1(2.0f), d2, m[1]);
-    o[2] = vf_fma(vf_set1(4.0f), s2, m[1]);
-    o[3] = vf_fma(vf_set1(8.0f), d2, vf_add(m[1], m[4]));
+    o[3] = vf_add(d1, vf_fma(vf_set1(8.0f), d2, n[5]));
 }
 
 ES_INLINE void winograd_out2(const VF *m, int up, VF *o) {

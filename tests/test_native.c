@@ -15,6 +15,7 @@
 #include <math.h>
 
 #include "engine/tiers.h"
+#include "support/decibels.h"
 #include "support/model.h"
 #include "support/slow.h"
 
@@ -136,17 +137,6 @@ static void every_network_agrees_with_the_oracle(void **state) {
         }
         esrgan_model_free(model);
     }
-}
-
-/* Error of `a`, of the deviation of what is right, in dB. */
-static double decibels(const float *right, const float *a, size_t n) {
-    double mean = 0, signal = 0, error = 0;
-    for (size_t i = 0; i < n; i++) mean += right[i] / (double)n;
-    for (size_t i = 0; i < n; i++) {
-        signal += (right[i] - mean) * (right[i] - mean);
-        error += ((double)a[i] - right[i]) * ((double)a[i] - right[i]);
-    }
-    return 10 * log10(signal / error);
 }
 
 /* Errors against float64, which follow from the order of operations alone.  (OpenBLAS, summing up directly, has

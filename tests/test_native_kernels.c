@@ -266,6 +266,12 @@ static double reference(es_native_shape s, const double *d, const double *g, int
     return sum;
 }
 
+/* Winograd's own growth is some tens; storing rounds once more. */
+static double allowed_error(es_native_format f, int channels, double sum, double bound) {
+    const double unit = f == ES_NATIVE_F16 ? 1.0 / 2048 : f == ES_NATIVE_BF16 ? 1.0 / 256 : 0;
+    return bound * 40 * 6e-8 * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
+}
+
 /* By how much errors of what is multiplied grow in row (or column) i of a tile, as squares: the sum
  * over points of |A|^2 |B|^2 |G|^2 (see native_winograd.h). */
 static double growth(es_native_shape s, int i) {
@@ -387,12 +393,7 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                         double other = get(f, store.residual[r][y], at);
                         sum = (double)store.alpha[r] * sum + other, bound += fabs(other);
                     }
-                    /* Winograd's own growth is some tens; storing rounds once more. */
-                    double unit = f == ES_NATIVE_F16    ? 1.0 / 2048
-                                  : f == ES_NATIVE_BF16 ? 1.0 / 256
-                                                        : 0;
-                    double allowed =
-                        bound * 40 * 6e-8 * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
+                    double allowed = allowed_error(f, channels, sum, bound);
                     if (k->pack > 1)
                         allowed += 8 * sqrt(growth(s, y) * growth(s, x)) * bound /
                                    (3 * sqrt(channels)) / 512;
@@ -461,7 +462,7 @@ static bool has_point(const edge *e, int p) {
 /* A tile between two others; channels. */
 enum { EDGE_CHUNKS = 2, EDGE_POINT = 3 * LANES, EDGE_CHANNELS = EDGE_CHUNKS * LANES };
 
-/* Random pixels d[y][x][channel], rows and columns beyond the last ones out of reach, to points v; those that
+/* Random pixels d[channel][y][x], rows and columns beyond the last ones out of reach, to points v; those that
  * the shape does not have, and other tiles, stay as they are. */
 static void edge_input(const es_native_kernels *k, es_native_format f, const edge *e, double *d,
                        float *v) {
@@ -474,7 +475,8 @@ static void edge_input(const es_native_kernels *k, es_native_format f, const edg
         row[y] = rows[y].data;
         for (int i = 0; i < (e->columns + 2) * channels; i++) {
             set(f, rows[y].data, (size_t)i, number());
-            d[y * MAX_SIDE * channels + i] = get(f, rows[y].data, (size_t)i);
+            d[(i % channels * MAX_SIDE + y) * MAX_SIDE + i / channels] =
+                get(f, rows[y].data, (size_t)i);
         }
     }
     poison(v, chunk * EDGE_CHUNKS);
@@ -535,18 +537,10 @@ static void check_one_edge(const es_native_kernels *k, es_native_format f, const
         k->output[e->shape][f](m[0], LANES, LANES, &store);
         for (int i = 0; i < height * width * LANES; i++) {
             const int y = i / LANES / width, x = i / LANES % width, o = i % LANES;
-            double sum = bias[o], bound = fabs(bias[o]);
-            for (int c = 0; c < channels; c++)
-                for (int tap = 0; tap < 9; tap++) {
-                    double part = g[(o * channels + c) * 9 + tap] *
-                                  d[((y + tap / 3) * MAX_SIDE + x + tap % 3) * channels + c];
-                    sum += part, bound += fabs(part);
-                }
-            const double unit = f == ES_NATIVE_F16    ? 1.0 / 2048
-                                : f == ES_NATIVE_BF16 ? 1.0 / 256
-                                                      : 0;
-            double allowed =
-                bound * 40 * 6e-8 * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
+            double bound = fabs(bias[o]);
+            const double sum =
+                bias[o] + reference(ES_NATIVE_F6, d, g + o * channels * 9, channels, y, x, &bound);
+            const double allowed = allowed_error(f, channels, sum, bound);
             const float got = get(f, rows[y].data, (size_t)(x * LANES + o));
             if (!(fabs(got - sum) <= allowed))
                 fail_msg(

@@ -245,16 +245,21 @@ static void release(es_context *context) {
     context->engine_state = NULL;
 }
 
+static char *large_room(const es_context *context, size_t bytes) {
+    char *room = es_alloc(&context->meter->allocator, bytes);
+    if (room) es_large_pages(room, bytes);
+    return room;
+}
+
 /* Room for all weights, with those of the last run where they have the form that is wanted now. */
 static esrgan_status keep(const es_context *context, kept *k, const es_native_plan *plan,
                           esrgan_error *error) {
     if (k->data && k->key == plan->key) return ESRGAN_OK;
     drop_weights(context, k);
     const size_t bytes = plan->group_weights[plan->group_count];
-    k->data = es_alloc(&context->meter->allocator, bytes);
+    k->data = large_room(context, bytes);
     if (!k->data)
         return es_fail(error, ESRGAN_E_MEMORY, "no memory to keep %zu bytes of weights", bytes);
-    es_large_pages(k->data, bytes);
     k->key = plan->key, k->made = 0, k->bytes = bytes;
     return ESRGAN_OK;
 }
@@ -263,11 +268,9 @@ static esrgan_status keep(const es_context *context, kept *k, const es_native_pl
 static bool has_arena(const es_context *context, kept *k, size_t bytes) {
     if (k->room >= bytes) return true;
     drop_arena(context, k);
-    k->arena = es_alloc(&context->meter->allocator, bytes);
-    if (!k->arena) return false;
-    k->room = bytes;
-    es_large_pages(k->arena, bytes);
-    return true;
+    k->arena = large_room(context, bytes);
+    if (k->arena) k->room = bytes;
+    return k->arena != NULL;
 }
 
 /* Where there is a limit, what else the next picture takes may be more than what this one took. */
