@@ -15,6 +15,9 @@
  * u[point][channel in / 2][channel out] are pairs, the even channel in the lower half of 32 bits, and
  * what is a float below is such a pair.  Denormals count as zero there.  Sums are float as ever.
  *
+ * In kernels that multiply doubles, v, u and m hold those, each in the places of two floats.  Offsets and
+ * strides are in floats there, too.  Pixels, bias and the weights that are stored are floats.
+ *
  * All sums run in an order that depends on nothing but the shapes, so a pixel's value does not
  * depend on how tiles are dealt out.
  */
@@ -89,8 +92,9 @@ typedef struct es_native_store {
 
 /*
  * rows[i] is the first channel of the i-th of `patch` rows, `step` the bytes between its pixels.
- * Channels come in chunks of LANES (in pairs, of 2 LANES): v[c / LANES * chunk_stride + p * point_stride
- * + c % LANES] is written for every point p and channel c < channels (a multiple of a chunk's).  Shapes at an
+ * Channels come in chunks of LANES (in pairs of 2 LANES, as doubles of half of them):
+ * v[c / LANES * chunk_stride + p * point_stride + c % LANES] is written for every point p and channel
+ * c < channels (a multiple of a chunk's).  Shapes at an
  * edge read as many rows and columns as they need, two more than outputs, and write the points they have.
  */
 typedef void (*es_native_input)(const void *const *rows, ptrdiff_t step, int channels, float *v,
@@ -155,20 +159,33 @@ typedef struct es_native_kernels {
     const char *name;
     int vector; /* channels of a vector                                                          */
     int pack;   /* channels of a place in v and u: 1 float, or 2 bfloat16 */
+    int places; /* of floats that a number takes in v, u and m: 1, or 2 where it is a double */
     int panel; /* channels out of a full panel; a multiple of LANES, the rest goes LANES at a time */
     int block; /* tiles that one register block takes                                             */
     es_native_multiply multiply_panel, multiply_lanes;
-    /* Of pairs, which are for dense blocks, F2 and F4 alone; NULL elsewhere. */
+    /* Of pairs, which are for dense blocks, F2 and F4 alone; of doubles F6 and F6_UP, with pixels in F32,
+     * and no tally; NULL elsewhere. */
     es_native_weights weights[ES_NATIVE_SHAPES];
     es_native_input input[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];
     es_native_output output[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];
     es_native_tally_add tally[ES_NATIVE_FORMATS];
+    const struct es_native_kernels
+        *f64; /* the same tier's that multiply doubles; NULL: it has none */
 } es_native_kernels;
+
+/* Channels of a chunk. */
+static inline int es_native_chunk(const es_native_kernels *k) {
+    return ES_NATIVE_LANES * k->pack / k->places;
+}
 
 extern const es_native_kernels es_native_scalar;
 extern const es_native_kernels es_native_avx2;
 extern const es_native_kernels es_native_avx512;
 extern const es_native_kernels es_native_avx512bf16;
 extern const es_native_kernels es_native_neon;
+extern const es_native_kernels es_native_scalar_f64;
+extern const es_native_kernels es_native_avx2_f64;
+extern const es_native_kernels es_native_avx512_f64;
+extern const es_native_kernels es_native_neon_f64;
 
 #endif

@@ -32,6 +32,16 @@
  *   vf_pair(even, odd)           the same of VL even channels and VL odd ones
  *   vf_accumulate                sum = a * b of either channel + sum
  *
+ * and, where numbers are doubles (VF then is a vector of those, vf_load and vf_store convert floats),
+ *
+ *   PLACES                       2
+ *   NUMBER                       double
+ *   vn_load vn_store             a VF as it is
+ *
+ * and, else, where the tier has a table of doubles,
+ *
+ *   KERNELS_F64                  its address
+ *
  * Everything is inlined with constant arguments; the functions at the end are what comes of it.
  */
 #include <stddef.h>
@@ -46,7 +56,8 @@
 #endif
 
 #ifndef vf_accumulate_at
-#define vf_accumulate_at(sum, p, w) ((sum) = vf_fma(vf_set1(*(p)), w, sum))
+#define vf_accumulate_at(sum, p, w)                                                                \
+    ((sum) = vf_fma(vf_set1(*(const NUMBER *)(const void *)(p)), w, sum))
 #endif
 
 #ifndef PACK
@@ -55,27 +66,46 @@
 #define vf_pair(even, odd) (even)
 #endif
 
+#ifndef PLACES
+#define PLACES         1
+#define NUMBER         float
+#define vn_load(p)     vf_load(p)
+#define vn_store(p, v) vf_store(p, v)
+#endif
+
 #ifndef HELD
-#define HELD                              (PANEL / VL)
-#define VF_FOUR                           const float *
-#define vf_four(p)                        (p)
+#define HELD (PANEL / VL)
+#endif
+
+#ifndef VF_FOUR
+#define VF_FOUR                           const NUMBER *
+#define vf_four(p)                        ((const NUMBER *)(const void *)(p))
 #define vf_one(four, c)                   vf_set1((four)[c])
 #define vf_accumulate_one(sum, one, c, w) vf_accumulate(sum, one, w)
 #endif
 
 ES_INLINE VF load(es_native_format format, const char *p) {
+#if PLACES == 1
     if (format == ES_NATIVE_F16) return vf_load_f16((const uint16_t *)(const void *)p);
     if (format == ES_NATIVE_BF16) return vf_load_bf16((const uint16_t *)(const void *)p);
+#endif
+    (void)format;
     return vf_load((const float *)(const void *)p);
 }
 
 ES_INLINE void store(es_native_format format, char *p, VF v) {
-    if (format == ES_NATIVE_F16)
+#if PLACES == 1
+    if (format == ES_NATIVE_F16) {
         vf_store_f16((uint16_t *)(void *)p, v);
-    else if (format == ES_NATIVE_BF16)
+        return;
+    }
+    if (format == ES_NATIVE_BF16) {
         vf_store_bf16((uint16_t *)(void *)p, v);
-    else
-        vf_store((float *)(void *)p, v);
+        return;
+    }
+#endif
+    (void)format;
+    vf_store((float *)(void *)p, v);
 }
 
 /* What is done along a column or a row: that of a shape whose sides are alike, or of fewer outputs. */
@@ -141,7 +171,7 @@ ES_INLINE int place_of(int line, int i) {
 }
 ES_INLINE int side_of(es_native_shape s) { return s < ES_NATIVE_SHAPES ? points_of(s) : 8; }
 
-enum { CHANNELS = ES_NATIVE_LANES * PACK }; /* of a chunk */
+enum { CHANNELS = ES_NATIVE_LANES * PACK / PLACES }; /* of a chunk */
 
 /*
  * What is written next is asked for as one's own, for others may have read what was there before:
@@ -183,13 +213,13 @@ ES_INLINE void input(es_native_shape shape, es_native_format format, const void 
         const ptrdiff_t later =
             chunk + 1 < chunks ? (ptrdiff_t)chunk_stride : ES_NATIVE_LANES - back;
         for (int i = 0; i < points_of(down); i++) {
-            float *out = v + (size_t)chunk * chunk_stride + c % CHANNELS / PACK +
+            float *out = v + (size_t)chunk * chunk_stride + c % CHANNELS * PLACES / PACK +
                          (size_t)(place_of(down, i) * side_of(shape)) * point_stride;
             VF r[PACK][ES_NATIVE_MAX_PATCH];
             ES_UNROLL for (int q = 0; q < PACK; q++) transform_in(across, t[q][i], r[q]);
             ES_UNROLL for (int j = 0; j < points_of(across); j++) {
                 float *to = out + (size_t)place_of(across, j) * point_stride;
-                vf_store(to, vf_row(r[0][j], r[PACK - 1][j]));
+                vn_store(to, vf_row(r[0][j], r[PACK - 1][j]));
                 ES_OWN(to + later);
             }
         }
@@ -217,7 +247,8 @@ ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_nati
                        float *u, size_t channel_stride, size_t point_stride, const char *soon) {
     enum { TAPS = ES_NATIVE_LANES * 9 };
     const int side = points_of(shape);
-    for (int o = 0; o < ES_NATIVE_LANES; o += VL, g += VL * row, soon += VL * row, u += VL) {
+    for (int o = 0; o < ES_NATIVE_LANES;
+         o += VL, g += VL * row, soon += VL * row, u += VL * PLACES) {
         VF k[TAPS];
         for (int i = 0; i < TAPS; i += VL) {
             VF r[VL];
@@ -243,7 +274,7 @@ ES_INLINE void weights(es_native_shape shape, const char *g, size_t row, es_nati
                 VF r[PACK][ES_NATIVE_MAX_PATCH];
                 ES_UNROLL for (int q = 0; q < PACK; q++) transform_weights(shape, t[q][i], r[q]);
                 ES_UNROLL for (int j = 0; j < side; j++) {
-                    vf_store(out + (size_t)j * point_stride, vf_pair(r[0][j], r[PACK - 1][j]));
+                    vn_store(out + (size_t)j * point_stride, vf_pair(r[0][j], r[PACK - 1][j]));
                     ES_OWN(out + (size_t)j * point_stride + 2 * channel_stride);
                 }
             }
@@ -284,12 +315,12 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
     for (int c = 0; c < channels; c += VL) {
         VF t[ES_NATIVE_MAX_TILE][ES_NATIVE_MAX_PATCH];
         for (int j = 0; j < points_of(across); j++) {
-            const float *in = m + c + (size_t)place_of(across, j) * point_stride;
+            const float *in = m + c * PLACES + (size_t)place_of(across, j) * point_stride;
             VF d[ES_NATIVE_MAX_PATCH], r[ES_NATIVE_MAX_TILE];
             ES_UNROLL for (int i = 0; i < points_of(down); i++) {
                 const float *at = in + (size_t)(place_of(down, i) * side_of(shape)) * point_stride;
-                d[i] = vf_load(at);
-                ES_NEAR(at + channels);
+                d[i] = vn_load(at);
+                ES_NEAR(at + channels * PLACES);
             }
             transform_out(down, d, r);
             ES_UNROLL for (int i = 0; i < tile_of(down); i++) t[i][j] = r[i];
@@ -310,7 +341,9 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
     }
 }
 
+#if PLACES == 1
 #include "native_tally.h"
+#endif
 
 /*
  * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for some chunks ahead of
@@ -329,9 +362,10 @@ ES_INLINE const float *again(const float *p) {
 ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offset, const float *u,
                      int chunks, int add, float *m, const es_native_ahead *ahead) {
     const size_t width = (size_t)vectors * VL;
-    const size_t ask_step = width * sizeof(float) / (unsigned)ahead->share;
+    const size_t ask_step = width * sizeof(NUMBER) / (unsigned)ahead->share;
     const char *ask = (const char *)ahead->u;
-    const int tiles_asked = (tiles + 3) / 4; /* in a quarter of a chunk */
+    enum { STEP = 4 * PLACES, STEPS = ES_NATIVE_LANES / STEP }; /* four channels each */
+    const int tiles_asked = (tiles + STEPS - 1) / STEPS;        /* in one */
     VF sum[BLOCK][PANEL / VL];
     ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
         sum[t][o] = vf_zero();
@@ -340,22 +374,23 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         const int later = chunk + ES_NATIVE_AHEAD - chunks;
         const float *near =
             later < 0 ? v[chunk + ES_NATIVE_AHEAD] + offset : ahead->v[later] + ahead->offset;
-        for (; x != end; x += 4, u += 4 * width, near += tiles_asked * ES_NATIVE_LANES) {
+        for (; x != end; x += STEP, u += STEP * width, near += tiles_asked * ES_NATIVE_LANES) {
             const float *x_again = FROM_MEMORY(tiles) > 0 ? again(x) : x;
             VF_FOUR four[BLOCK];
             ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
                 ES_NEAR(ask);
                 ask += ask_step;
-                if (c < tiles_asked) ES_NEAR(near + c * ES_NATIVE_LANES);
+                ES_UNROLL for (int t = c; t < tiles_asked; t += 4)
+                    ES_NEAR(near + t * ES_NATIVE_LANES);
                 ES_UNROLL for (int first = 0; first < vectors; first += HELD) {
                     const int some = vectors - first < HELD ? vectors - first : HELD;
                     VF w[HELD];
                     ES_UNROLL for (int o = 0; o < some; o++) w[o] =
-                        vf_load(u + c * width + (first + o) * VL);
+                        vn_load(u + (c * width + (first + o) * VL) * PLACES);
                     ES_UNROLL for (int t = 0; t < tiles; t++) {
                         if (t < FROM_MEMORY(tiles)) {
-                            const int at = t * ES_NATIVE_LANES + c;
+                            const int at = t * ES_NATIVE_LANES + c * PLACES;
                             ES_UNROLL for (int o = 0; o < some; o++) vf_accumulate_at(
                                 sum[t][first + o], (o % 2 ? x_again : x) + at, w[o]);
                         } else {
@@ -370,9 +405,9 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
     }
     if (add)
         ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
-            sum[t][o] = vf_add(vf_load(m + t * width + o * VL), sum[t][o]);
+            sum[t][o] = vf_add(vn_load(m + (t * width + o * VL) * PLACES), sum[t][o]);
     ES_UNROLL for (int t = 0; t < tiles; t++) ES_UNROLL for (int o = 0; o < vectors; o++)
-        vf_store(m + t * width + o * VL, sum[t][o]);
+        vn_store(m + (t * width + o * VL) * PLACES, sum[t][o]);
 }
 
 ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int tiles,
@@ -383,8 +418,10 @@ ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int t
     switch (tiles) {
         ES_CASE(1);
         ES_CASE(2);
-#if BLOCK >= 4
+#if BLOCK >= 3
         ES_CASE(3);
+#endif
+#if BLOCK >= 4
         ES_CASE(4);
 #endif
 #if BLOCK >= 6
@@ -427,19 +464,42 @@ static void multiply_lanes(const float *const *v, size_t offset, int tiles, cons
                                           const es_native_store *s) {                              \
         output(ES_NATIVE_##shape, ES_NATIVE_##format, m, point_stride, channels, s);               \
     }
+#if PLACES == 1
 #define ES_TRANSFORMS(shape)                                                                       \
     ES_INSTANCE(shape, F32)                                                                        \
     ES_INSTANCE(shape, F16)                                                                        \
     ES_INSTANCE(shape, BF16)
+#define ES_ROW(stage, shape)                                                                       \
+    [ES_NATIVE_##shape] = {stage##_##shape##_F32, stage##_##shape##_F16, stage##_##shape##_BF16}
+#else
+#define ES_TRANSFORMS(shape) ES_INSTANCE(shape, F32)
+#define ES_ROW(stage, shape) [ES_NATIVE_##shape] = {stage##_##shape##_F32}
+#endif
 #define ES_INSTANCES(shape)                                                                        \
     ES_TRANSFORMS(shape)                                                                           \
     static void weights_##shape(const void *g, size_t row, es_native_format format, float *u,      \
                                 size_t channel_stride, size_t point_stride, const void *soon) {    \
         weights(ES_NATIVE_##shape, g, row, format, u, channel_stride, point_stride, soon);         \
     }
+#define ES_WEIGHT(shape) [ES_NATIVE_##shape] = weights_##shape
+
+#if PLACES > 1
+ES_INSTANCES(F6)
+ES_INSTANCES(F6_UP)
+#define ES_WEIGHTS                                                                                 \
+    { ES_WEIGHT(F6), ES_WEIGHT(F6_UP) }
+#define ES_ROWS(stage)                                                                             \
+    { ES_ROW(stage, F6), ES_ROW(stage, F6_UP) }
+#elif PACK > 1
 ES_INSTANCES(F2)
 ES_INSTANCES(F4)
-#if PACK == 1
+#define ES_WEIGHTS                                                                                 \
+    { ES_WEIGHT(F2), ES_WEIGHT(F4) }
+#define ES_ROWS(stage)                                                                             \
+    { ES_ROW(stage, F2), ES_ROW(stage, F4) }
+#else
+ES_INSTANCES(F2)
+ES_INSTANCES(F4)
 ES_INSTANCES(F6)
 ES_INSTANCES(F2_UP)
 ES_INSTANCES(F4_UP)
@@ -448,8 +508,20 @@ ES_TRANSFORMS(F6_RIGHT2)
 ES_TRANSFORMS(F6_RIGHT4)
 ES_TRANSFORMS(F6_LOWER2)
 ES_TRANSFORMS(F6_LOWER4)
+#define ES_WEIGHTS                                                                                 \
+    {                                                                                              \
+        ES_WEIGHT(F2), ES_WEIGHT(F4), ES_WEIGHT(F6), ES_WEIGHT(F2_UP), ES_WEIGHT(F4_UP),           \
+            ES_WEIGHT(F6_UP)                                                                       \
+    }
+#define ES_ROWS(stage)                                                                             \
+    {                                                                                              \
+        ES_ROW(stage, F2), ES_ROW(stage, F4), ES_ROW(stage, F6), ES_ROW(stage, F2_UP),             \
+            ES_ROW(stage, F4_UP), ES_ROW(stage, F6_UP), ES_ROW(stage, F6_RIGHT2),                  \
+            ES_ROW(stage, F6_RIGHT4), ES_ROW(stage, F6_LOWER2), ES_ROW(stage, F6_LOWER4)           \
+    }
 #endif
 
+#if PLACES == 1
 #define ES_TALLY(format)                                                                           \
     static void tally_##format(const es_native_region *region, es_native_tally *tally,             \
                                double totals[2]) {                                                 \
@@ -458,29 +530,13 @@ ES_TRANSFORMS(F6_LOWER4)
 ES_TALLY(F32)
 ES_TALLY(F16)
 ES_TALLY(BF16)
-
-#define ES_ROW(stage, shape)                                                                       \
-    { stage##_##shape##_F32, stage##_##shape##_F16, stage##_##shape##_BF16 }
-#if PACK == 1
-#define ES_WEIGHTS                                                                                 \
-    { weights_F2, weights_F4, weights_F6, weights_F2_UP, weights_F4_UP, weights_F6_UP }
-#define ES_ROWS(stage)                                                                             \
-    {                                                                                              \
-        ES_ROW(stage, F2), ES_ROW(stage, F4), ES_ROW(stage, F6), ES_ROW(stage, F2_UP),             \
-            ES_ROW(stage, F4_UP), ES_ROW(stage, F6_UP), ES_ROW(stage, F6_RIGHT2),                  \
-            ES_ROW(stage, F6_RIGHT4), ES_ROW(stage, F6_LOWER2), ES_ROW(stage, F6_LOWER4)           \
-    }
-#else
-#define ES_WEIGHTS                                                                                 \
-    { weights_F2, weights_F4 }
-#define ES_ROWS(stage)                                                                             \
-    { ES_ROW(stage, F2), ES_ROW(stage, F4) }
 #endif
 
 const es_native_kernels KERNELS = {
     .name = KERNELS_NAME,
     .vector = VL,
     .pack = PACK,
+    .places = PLACES,
     .panel = PANEL,
     .block = BLOCK,
     .multiply_panel = multiply_panel,
@@ -488,5 +544,10 @@ const es_native_kernels KERNELS = {
     .weights = ES_WEIGHTS,
     .input = ES_ROWS(input),
     .output = ES_ROWS(output),
+#if PLACES == 1
     .tally = {tally_F32, tally_F16, tally_BF16},
+#endif
+#ifdef KERNELS_F64
+    .f64 = KERNELS_F64,
+#endif
 };

@@ -74,10 +74,11 @@ static void set(es_native_format f, void *p, size_t i, float x) {
 /* ---- Points and weights ---------------------------------------------------------------------- */
 
 /* Channel c of a tile's points, of a block of so many tiles: number of the value, two of which share a
- * place where kernels take pairs. */
+ * place where kernels take pairs, and take two where they are doubles. */
 static size_t of_points(const es_native_kernels *k, size_t chunk, size_t from, int c) {
-    const int wide = LANES * k->pack;
-    return ((size_t)(c / wide) * chunk + from) * (size_t)k->pack + (size_t)(c % wide);
+    const int wide = es_native_chunk(k);
+    return ((size_t)(c / wide) * chunk + from) * (size_t)k->pack / (size_t)k->places +
+           (size_t)(c % wide);
 }
 
 /* The weight of channel c for output o of `wide`. */
@@ -85,9 +86,31 @@ static size_t of_weights(const es_native_kernels *k, int wide, int c, int o) {
     return ((size_t)(c / k->pack * wide + o)) * (size_t)k->pack + (size_t)(c % k->pack);
 }
 
-static es_native_format held_as(const es_native_kernels *k) {
-    return k->pack > 1 ? ES_NATIVE_BF16 : ES_NATIVE_F32;
+static double sum_at(const es_native_kernels *k, const void *m, size_t i) {
+    return k->places > 1 ? ((const double *)m)[i] : (double)((const float *)m)[i];
 }
+
+static void set_sum(const es_native_kernels *k, void *m, size_t i, double x) {
+    if (k->places > 1)
+        ((double *)m)[i] = x;
+    else
+        ((float *)m)[i] = (float)x;
+}
+
+/* A value of v or u. */
+static double held(const es_native_kernels *k, const void *p, size_t i) {
+    return k->pack > 1 ? (double)get(ES_NATIVE_BF16, p, i) : sum_at(k, p, i);
+}
+
+static void hold(const es_native_kernels *k, void *p, size_t i, double x) {
+    if (k->pack > 1)
+        set(ES_NATIVE_BF16, p, i, (float)x);
+    else
+        set_sum(k, p, i, x);
+}
+
+/* What sums are rounded by. */
+static double unit_of(const es_native_kernels *k) { return k->places > 1 ? 1.2e-16 : 6e-8; }
 
 /* ---- The transforms as matrices ------------------------------------------------------------- */
 
@@ -162,11 +185,20 @@ static void every_tier(check_fn check, bool formats) {
         const es_native_kernels *k = tier.usable ? es_tier_kernels(tier.name, &why) : NULL;
         if (!k && tier.usable) k = es_tier_pairs(tier.name);
         if (!k) continue;
-        assert_string_equal(k->name, tier.name); /* the tier that was meant */
-        for (int s = 0; s < ES_NATIVE_SHAPES; s++) {
-            assert_true(k->weights[s] || (k->pack > 1 && s > ES_NATIVE_F4));
-            for (int f = 0; k->weights[s] && f < (formats ? ES_NATIVE_FORMATS : 1); f++)
-                check(k, (es_native_shape)s, (es_native_format)f);
+        assert_true((k->f64 == NULL) == (k->pack > 1));
+        for (const es_native_kernels *one = k; one; one = one->f64) {
+            assert_string_equal(one->name, tier.name); /* the tier that was meant */
+            for (int s = 0; s < ES_NATIVE_SHAPES; s++) {
+                const bool there = one->pack > 1     ? s <= ES_NATIVE_F4
+                                   : one->places > 1 ? s == ES_NATIVE_F6 || s == ES_NATIVE_F6_UP
+                                                     : true;
+                const int most = formats && one->places == 1 ? ES_NATIVE_FORMATS : 1;
+                assert_true((one->weights[s] != NULL) == there);
+                for (int f = 0; there && f < most; f++) {
+                    seed = 1; /* the same numbers whatever other tiers there are */
+                    check(one, (es_native_shape)s, (es_native_format)f);
+                }
+            }
         }
         tested++;
     }
@@ -197,7 +229,7 @@ static void check_input(const es_native_kernels *k, es_native_shape s, es_native
     const double unit =
         k->pack > 1 ? 1.0 / 128 : 0; /* both are rounded: what is got, and its gain */
     for (int chunks = 1; chunks <= 5; chunks += 2) {
-        const int channels = chunks * LANES * k->pack;
+        const int channels = chunks * es_native_chunk(k);
         const size_t pixel = (size_t)(channels + LANES) * size_of(f); /* some are skipped */
         const size_t point = 3 * LANES, chunk = point * (size_t)all;
         const size_t floats = chunk * (size_t)chunks;
@@ -220,13 +252,13 @@ static void check_input(const es_native_kernels *k, es_native_shape s, es_native
                     d[y][x] = get(f, (const char *)row[y] + (size_t)x * pixel, (size_t)c);
             for (int i = 0; i < side; i++)
                 for (int j = 0; j < side; j++) {
-                    float got = get(held_as(k), out,
-                                    of_points(k, chunk, (size_t)(i * side + j) * point, c));
+                    const double got =
+                        held(k, out, of_points(k, chunk, (size_t)(i * side + j) * point, c));
                     double bound, expected = in_expected(s, d, i, j, &bound);
                     if (c == 0) gain[i][j] = fabs(expected) > bound / 50 ? got / expected : NAN;
                     if (isnan(gain[i][j])) continue;
                     if (fabs(got - gain[i][j] * expected) >
-                        fabs(gain[i][j]) * (bound * 60 * 6e-8 + fabs(expected) * unit))
+                        fabs(gain[i][j]) * (bound * 60 * unit_of(k) + fabs(expected) * unit))
                         fail_msg("%s input shape %d format %d point %d,%d channel %d: %g not %g",
                                  k->name, s, f, i, j, c, got, gain[i][j] * expected);
                 }
@@ -246,7 +278,7 @@ static void input_transforms(void **state) {
 /* ---- Weights -> products -> pixels, as a whole against the convolution ------------------------ */
 
 typedef struct job {
-    int chunks, tiles, tile_at, width, height, wide; /* wide: channels out */
+    int lanes, tiles, width, height, wide; /* lanes: channels in, or pairs, by LANES; wide: out */
     int activate, residuals;
     bool at_start;
 } job;
@@ -267,9 +299,13 @@ static double reference(es_native_shape s, const double *d, const double *g, int
 }
 
 /* Winograd's own growth is some tens; storing rounds once more. */
-static double allowed_error(es_native_format f, int channels, double sum, double bound) {
-    const double unit = f == ES_NATIVE_F16 ? 1.0 / 2048 : f == ES_NATIVE_BF16 ? 1.0 / 256 : 0;
-    return bound * 40 * 6e-8 * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
+static double allowed_error(const es_native_kernels *k, es_native_format f, int channels,
+                            double sum, double bound) {
+    const double unit = f == ES_NATIVE_F16    ? 1.0 / 2048
+                        : f == ES_NATIVE_BF16 ? 1.0 / 256
+                        : k->places > 1       ? 6e-8
+                                              : 0;
+    return bound * 40 * unit_of(k) * (1 + sqrt(channels)) + fabs(sum) * unit + unit * 1e-4;
 }
 
 /* By how much errors of what is multiplied grow in row (or column) i of a tile, as squares: the sum
@@ -291,11 +327,12 @@ static double growth(es_native_shape s, int i) {
 static void convolve(const es_native_kernels *k, es_native_shape s, es_native_format f, job j) {
     const es_native_geometry geometry = es_native_shape_geometry(s);
     const int patch = geometry.patch, all = geometry.points, side = tile_of(s) + 2;
-    const int channels = j.chunks * LANES * k->pack, places = j.chunks * LANES;
+    const int channels = j.lanes * LANES * k->pack, chunks = j.lanes * k->places;
+    const int places = chunks * LANES; /* that an output's weights take */
     const size_t point = (size_t)j.tiles * LANES, chunk = point * (size_t)all;
-    guarded v = guard(chunk * (size_t)j.chunks * 4, j.at_start);
+    guarded v = guard(chunk * (size_t)chunks * 4, j.at_start);
     guarded u = guard((size_t)all * (size_t)places * (size_t)j.wide * 4, j.at_start);
-    const size_t m_point = (size_t)j.tiles * (size_t)j.wide;
+    const size_t m_point = (size_t)(j.tiles * j.wide * k->places);
     guarded m = guard(m_point * (size_t)all * 4, j.at_start);
     double *d = calloc((size_t)(j.tiles * channels * side * side), sizeof *d);
     double *g = calloc((size_t)(j.wide * channels * 9), sizeof *g);
@@ -329,18 +366,19 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                            (size_t)(i % (LANES * 9)) * sizeof tap,
                        &tap, sizeof tap);
             }
-            k->weights[s](taps, row, weight, (float *)u.data + c / k->pack * j.wide + first,
-                          (size_t)j.wide, (size_t)(places * j.wide), taps);
+            k->weights[s](taps, row, weight,
+                          (float *)u.data + (c / k->pack * j.wide + first) * k->places,
+                          (size_t)(j.wide * k->places), (size_t)(places * j.wide), taps);
         }
     const float *table[40];
-    for (int c = 0; c < j.chunks + ES_NATIVE_AHEAD; c++)
-        table[c] = (const float *)v.data + (size_t)(c < j.chunks ? c : j.chunks - 1) * chunk;
+    for (int c = 0; c < chunks + ES_NATIVE_AHEAD; c++)
+        table[c] = (const float *)v.data + (size_t)(c < chunks ? c : chunks - 1) * chunk;
     poison(m.data, m_point * (size_t)all);
     for (int p = 0; p < all; p++) {
         const float *up = (const float *)u.data + (size_t)p * (size_t)(places * j.wide);
         es_native_ahead ahead = {table, point * (size_t)p, up, 1 + p % 3};
         (j.wide == k->panel ? k->multiply_panel
-                            : k->multiply_lanes)(table, point * (size_t)p, j.tiles, up, j.chunks, 0,
+                            : k->multiply_lanes)(table, point * (size_t)p, j.tiles, up, chunks, 0,
                                                  (float *)m.data + (size_t)p * m_point, &ahead);
     }
     /* Out: rows of their own, poisoned, exactly as wide as what may be written. */
@@ -370,7 +408,7 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                 for (size_t i = 0; i < bytes / size; i++) set(f, added[r][y].data, i, number());
             }
         }
-        k->output[s][f]((const float *)m.data + t * j.wide, m_point, j.wide, &store);
+        k->output[s][f]((const float *)m.data + t * j.wide * k->places, m_point, j.wide, &store);
         for (int y = 0; y < j.height; y++)
             for (int x = 0; x < j.width; x++)
                 for (int o = 0; o < j.wide + (x + 1 < j.width ? 3 : 0); o++) {
@@ -393,7 +431,7 @@ static void convolve(const es_native_kernels *k, es_native_shape s, es_native_fo
                         double other = get(f, store.residual[r][y], at);
                         sum = (double)store.alpha[r] * sum + other, bound += fabs(other);
                     }
-                    double allowed = allowed_error(f, channels, sum, bound);
+                    double allowed = allowed_error(k, f, channels, sum, bound);
                     if (k->pack > 1)
                         allowed += 8 * sqrt(growth(s, y) * growth(s, x)) * bound /
                                    (3 * sqrt(channels)) / 512;
@@ -416,7 +454,7 @@ static void check_convolution(const es_native_kernels *k, es_native_shape s, es_
     const int tile = tile_of(s);
     for (int tiles = 1; tiles <= k->block; tiles++) /* every register block */
         convolve(k, s, f,
-                 (job){.chunks = 1 + tiles % 3,
+                 (job){.lanes = 1 + tiles % 3,
                        .tiles = tiles,
                        .width = tile,
                        .height = tile,
@@ -426,7 +464,7 @@ static void check_convolution(const es_native_kernels *k, es_native_shape s, es_
                        .at_start = tiles % 4 < 2});
     for (int width = 1; width <= tile; width++) /* every edge */
         convolve(k, s, f,
-                 (job){.chunks = 1,
+                 (job){.lanes = 1,
                        .tiles = 2,
                        .width = width,
                        .height = tile + 1 - width,
@@ -435,7 +473,7 @@ static void check_convolution(const es_native_kernels *k, es_native_shape s, es_
                        .residuals = 2,
                        .at_start = width % 2});
     convolve(k, s, f,
-             (job){.chunks = 13,
+             (job){.lanes = 13,
                    .tiles = k->block,
                    .width = tile,
                    .height = tile,
@@ -540,7 +578,7 @@ static void check_one_edge(const es_native_kernels *k, es_native_format f, const
             double bound = fabs(bias[o]);
             const double sum =
                 bias[o] + reference(ES_NATIVE_F6, d, g + o * channels * 9, channels, y, x, &bound);
-            const double allowed = allowed_error(f, channels, sum, bound);
+            const double allowed = allowed_error(k, f, channels, sum, bound);
             const float got = get(f, rows[y].data, (size_t)(x * LANES + o));
             if (!(fabs(got - sum) <= allowed))
                 fail_msg(
@@ -557,8 +595,11 @@ static void check_edges(const es_native_kernels *k, es_native_shape s, es_native
                                  {ES_NATIVE_F6_RIGHT4, 6, 4},
                                  {ES_NATIVE_F6_LOWER2, 2, 6},
                                  {ES_NATIVE_F6_LOWER4, 4, 6}};
-    for (size_t i = 0; i < sizeof edges / sizeof *edges && s == ES_NATIVE_F6; i++)
-        check_one_edge(k, f, &edges[i]);
+    if (s != ES_NATIVE_F6) return;
+    for (size_t i = 0; i < sizeof edges / sizeof *edges; i++) {
+        assert_true((k->input[edges[i].shape][f] == NULL) == (k->places > 1));
+        if (k->places == 1) check_one_edge(k, f, &edges[i]);
+    }
 }
 
 static void tiles_at_edges(void **state) {
@@ -568,29 +609,37 @@ static void tiles_at_edges(void **state) {
 
 /* ---- The multiplication alone: any vector of numbers ------------------------------------------ */
 
+enum { SUMMED_CHUNKS = 3, SUMMED = SUMMED_CHUNKS * LANES }; /* places of a tile, or of an output */
+
+static void fill(const es_native_kernels *k, void *p, int places) {
+    for (int i = 0; i < places * k->pack / k->places; i++) hold(k, p, (size_t)i, number());
+}
+
+/* The tables of chunks of so many tiles. */
+static void tables_of(const float *v, int tiles, const float **table) {
+    for (int c = 0; c < SUMMED_CHUNKS + ES_NATIVE_AHEAD; c++)
+        table[c] = v + c % SUMMED_CHUNKS * tiles * LANES;
+}
+
 /* NaN and infinity stay in the tile and channel they belong to. */
 static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_native_format f) {
     (void)s, (void)f;
-    enum { CHUNKS = 3 };
-    const int tiles = k->block, wide = k->panel, places = CHUNKS * LANES;
-    const int channels = places * k->pack;
+    const int tiles = k->block, wide = k->panel, channels = SUMMED_CHUNKS * es_native_chunk(k);
     const size_t chunk = (size_t)(tiles * LANES);
-    float *v = malloc((size_t)(places * tiles) * 4), *u = malloc((size_t)(places * wide) * 4);
-    float *m = malloc((size_t)(tiles * wide) * 4);
+    float *v = malloc((size_t)(SUMMED * tiles) * 4), *u = malloc((size_t)(SUMMED * wide) * 4);
+    float *m = malloc((size_t)(tiles * wide * k->places) * 4);
     assert_true(v && u && m);
-    const es_native_format held = held_as(k);
-    for (int i = 0; i < channels * tiles; i++) set(held, v, (size_t)i, number());
-    for (int i = 0; i < channels * wide; i++) set(held, u, (size_t)i, number());
+    fill(k, v, SUMMED * tiles), fill(k, u, SUMMED * wide);
     const int bad_tile = tiles / 2, bad_out = wide - 3;
-    set(held, v, of_points(k, chunk, (size_t)(bad_tile * LANES), channels / 2), NAN);
-    set(held, u, of_weights(k, wide, 7, bad_out), INFINITY);
-    const float *table[CHUNKS + ES_NATIVE_AHEAD];
-    for (int c = 0; c < CHUNKS + ES_NATIVE_AHEAD; c++) table[c] = v + (size_t)(c % CHUNKS) * chunk;
+    hold(k, v, of_points(k, chunk, (size_t)(bad_tile * LANES), channels / 2), NAN);
+    hold(k, u, of_weights(k, wide, 7, bad_out), INFINITY);
+    const float *table[SUMMED_CHUNKS + ES_NATIVE_AHEAD];
+    tables_of(v, tiles, table);
     es_native_ahead ahead = {table, 0, u, 1};
-    k->multiply_panel(table, 0, tiles, u, CHUNKS, 0, m, &ahead);
+    k->multiply_panel(table, 0, tiles, u, SUMMED_CHUNKS, 0, m, &ahead);
     for (int t = 0; t < tiles; t++)
         for (int o = 0; o < wide; o++) {
-            float got = m[t * wide + o];
+            const double got = sum_at(k, m, (size_t)(t * wide + o));
             if (t == bad_tile)
                 assert_true(isnan(got));
             else if (o == bad_out)
@@ -598,12 +647,11 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
             else {
                 double sum = 0, bound = 0;
                 for (int c = 0; c < channels; c++) {
-                    double part =
-                        (double)get(held, v, of_points(k, chunk, (size_t)(t * LANES), c)) *
-                        get(held, u, of_weights(k, wide, c, o));
+                    double part = held(k, v, of_points(k, chunk, (size_t)(t * LANES), c)) *
+                                  held(k, u, of_weights(k, wide, c, o));
                     sum += part, bound += fabs(part);
                 }
-                assert_true(fabs(got - sum) <= bound * channels * 6e-8);
+                assert_true(fabs(got - sum) <= bound * channels * unit_of(k));
             }
         }
     free(v), free(u), free(m);
@@ -612,32 +660,33 @@ static void check_nonfinite(const es_native_kernels *k, es_native_shape s, es_na
 /* What is added to something is added as the sum that it is alone, to the bit. */
 static void check_adding(const es_native_kernels *k, es_native_shape s, es_native_format f) {
     (void)s, (void)f;
-    enum { CHUNKS = 3 };
-    const int tiles = k->block, most = k->panel, places = CHUNKS * LANES;
-    const size_t chunk = (size_t)(tiles * LANES);
-    guarded v = guard((size_t)(places * tiles) * 4, false);
-    guarded u = guard((size_t)(places * most) * 4, false);
-    float *alone = malloc((size_t)(tiles * most) * 4), *before = malloc((size_t)(tiles * most) * 4);
+    const int tiles = k->block, most = k->panel;
+    const size_t room = (size_t)(tiles * most * k->places);
+    guarded v = guard((size_t)(SUMMED * tiles) * 4, false);
+    guarded u = guard((size_t)(SUMMED * most) * 4, false);
+    float *alone = malloc(room * 4), *before = malloc(room * 4);
     assert_true(alone && before);
-    const es_native_format held = held_as(k);
-    for (int i = 0; i < places * k->pack * tiles; i++) set(held, v.data, (size_t)i, number());
-    for (int i = 0; i < places * k->pack * most; i++) set(held, u.data, (size_t)i, number());
-    const float *table[CHUNKS + ES_NATIVE_AHEAD];
-    for (int c = 0; c < CHUNKS + ES_NATIVE_AHEAD; c++)
-        table[c] = (const float *)v.data + (size_t)(c % CHUNKS) * chunk;
+    fill(k, v.data, SUMMED * tiles), fill(k, u.data, SUMMED * most);
+    const float *table[SUMMED_CHUNKS + ES_NATIVE_AHEAD];
+    tables_of(v.data, tiles, table);
     const es_native_ahead ahead = {table, 0, u.data, 1};
     for (int n = 1; n <= tiles; n++)
         for (int wide = most; wide > 0; wide = wide == LANES ? 0 : LANES)
-            for (int chunks = 1; chunks <= CHUNKS; chunks++) {
-                const size_t all = (size_t)(n * wide);
-                guarded m = guard(all * 4, n % 2);
+            for (int chunks = 1; chunks <= SUMMED_CHUNKS; chunks++) {
+                const size_t all = (size_t)(n * wide), floats = all * (size_t)k->places;
+                guarded m = guard(floats * 4, n % 2);
                 float *sum = m.data;
                 es_native_multiply multiply = wide == most ? k->multiply_panel : k->multiply_lanes;
-                poison(alone, all);
+                poison(alone, floats);
                 multiply(table, 0, n, u.data, chunks, 0, alone, &ahead);
-                for (size_t i = 0; i < all; i++) sum[i] = before[i] = number();
+                for (size_t i = 0; i < all; i++) set_sum(k, before, i, number());
+                memcpy(sum, before, floats * 4);
                 multiply(table, 0, n, u.data, chunks, 1, sum, &ahead);
-                for (size_t i = 0; i < all; i++) assert_true(sum[i] == before[i] + alone[i]);
+                for (size_t i = 0; i < all; i++) {
+                    double expected = sum_at(k, before, i) + sum_at(k, alone, i);
+                    if (k->places == 1) expected = (double)(float)expected;
+                    assert_true(sum_at(k, sum, i) == expected);
+                }
                 unguard(&m);
             }
     free(alone), free(before);

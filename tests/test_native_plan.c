@@ -127,17 +127,17 @@ static void members_have_as_much_to_do(void **state) {
     esrgan_model_free(model);
 }
 
-/* Small tiles where that costs little, short sums everywhere. */
+/* Doubles where they cost little, short sums everywhere else. */
 static void errors_are_kept_small(void **state) {
     (void)state;
     static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 64, 32, 6, 2, 0};
     static const struct {
         const char *name;
-        int tile, part; /* chunks that are summed up apart */
-    } expected[] = {{"conv_first", 2, 1}, {"conv_body", 4, 1}, {"conv_up1", 4, 1},
-                    {"conv_up2", 6, 1},   {"conv_hr", 6, 1},   {"conv_last", 4, 1},
-                    {"conv1", 6, 4},      {"conv2", 6, 6},     {"conv3", 6, 8},
-                    {"conv4", 6, 10},     {"conv5", 6, 6}};
+        int places, part; /* of a number, in floats; chunks that are summed up apart */
+    } expected[] = {{"conv_first", 2, 2}, {"conv_body", 2, 8}, {"conv_up1", 2, 8},
+                    {"conv_up2", 1, 1},   {"conv_hr", 1, 1},   {"conv_last", 2, 8},
+                    {"conv1", 1, 4},      {"conv2", 1, 6},     {"conv3", 1, 8},
+                    {"conv4", 1, 10},     {"conv5", 1, 6}};
     enum { EXPECTED = sizeof expected / sizeof *expected };
     esrgan_model *model = model_of(&net, 3);
     made_plan made;
@@ -149,8 +149,9 @@ static void errors_are_kept_small(void **state) {
         for (int k = 0; k < EXPECTED; k++) {
             if (!strstr(s->op->name, expected[k].name)) continue;
             seen[k]++;
-            if (s->grid.tile != expected[k].tile || s->part != expected[k].part)
-                fail_msg("%s: tiles of %d, parts of %d chunks", s->op->name, s->grid.tile, s->part);
+            if (s->kernels->places != expected[k].places || s->part != expected[k].part)
+                fail_msg("%s: %d places, parts of %d chunks", s->op->name, s->kernels->places,
+                         s->part);
         }
     }
     assert_in_range(seen[0], 1, 2); /* again, where it is added, instead of keeping a frame */

@@ -474,7 +474,7 @@ static void an_arena_is_kept(void **state) {
     } steps[] = {{{1, 40, 40}, 1},
                  {{1, 40, 40}, 0},
                  {{1, 9, 30}, 0},
-                 {{1, 60, 40}, 1},
+                 {{1, 96, 64}, 1},
                  {{1, 700, 700}, -1}}; /* last, for it may be left out */
     esrgan_model *model = model_grey();
     for (int limited = 0; limited < 2; limited++) {

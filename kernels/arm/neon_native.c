@@ -78,5 +78,6 @@ multiply_add_lane(float32x4_t sum, float32x4_t w, float32x4_t x, int lane) {
 #define BLOCK        6
 #define PANEL        16
 #define KERNELS      es_native_neon
+#define KERNELS_F64  &es_native_neon_f64
 #define KERNELS_NAME "neon"
 #include "native_template.h"

@@ -64,5 +64,6 @@ static inline void vf_turn(VF *r) {
 #define BLOCK        2
 #define PANEL        16
 #define KERNELS      es_native_scalar
+#define KERNELS_F64  &es_native_scalar_f64
 #define KERNELS_NAME "scalar"
 #include "native_template.h"

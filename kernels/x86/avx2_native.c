@@ -65,5 +65,6 @@ ES_INLINE void vf_turn(__m256 *r) {
 #define BLOCK        6
 #define PANEL        16
 #define KERNELS      es_native_avx2
+#define KERNELS_F64  &es_native_avx2_f64
 #define KERNELS_NAME "avx2"
 #include "native_template.h"

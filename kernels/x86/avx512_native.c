@@ -20,5 +20,6 @@
 #define BLOCK        14
 #define PANEL        32
 #define KERNELS      es_native_avx512
+#define KERNELS_F64  &es_native_avx512_f64
 #define KERNELS_NAME "avx512"
 #include "native_template.h"

@@ -66,9 +66,11 @@ static int add_sheet(es_native_plan *p, int channels, int height, int width, int
 enum { WIDE = 14, SMALL = 16 * 16 };
 
 /* Outputs along a side for the last tile of a row or column of them. */
-static int last_tile(es_native_shape shape, int tile, int size) {
+static int last_tile(const es_stage *s, int tile, int size) {
     const int rest = size % tile;
-    return shape != ES_NATIVE_F6 || rest == 0 || rest > 4 ? tile : rest > 2 ? 4 : 2;
+    if (s->shape != ES_NATIVE_F6 || !s->kernels->input[ES_NATIVE_F6_RIGHT2][ES_NATIVE_F32])
+        return tile;
+    return rest == 0 || rest > 4 ? tile : rest > 2 ? 4 : 2;
 }
 
 static es_grid make_grid(const es_native_plan *p, const es_native_kernels *kernels, int tile,
@@ -127,34 +129,17 @@ static bool is_dense(const es_network *n, const es_op *op) {
 }
 
 /*
- * Smaller tiles round less.  Inside a dense block that matters little: what comes out is scaled by
- * 0.2 twice and added to a larger value.  Convolutions before, after and between pass their errors on
- * whole; those that are a small part of the work get smaller tiles.  (x4plus, 23 blocks, the same time
- * and memory, error against float64: 1.9 dB less with the benchmark's random weights, 6.8 with PyTorch's
- * usual ones.)  The first one, of three channels, gets the smallest: F(4,3)'s points share out what is even
- * in a picture among all of them, no one of them being 1 (0.2 to 0.5 dB).
- */
-static int careful_tile(const es_network *n, const es_op *op, int tile) {
-    double pixels = (double)op->num / op->den * op->num / op->den;
-    double share = (double)op->channels_in * op->channels * 9 * pixels / n->macs_per_pixel;
-    if (is_dense(n, op) || share > 0.03) return tile;
-    if (share < 0.001) return 2;
-    const bool enlarges = n->ops[op->inputs[0]].kind == ES_OP_NEAREST; /* F(4,3) has other points */
-    return es_at_most(tile, enlarges && share < 0.01 ? 2 : 4);
-}
-
-/*
  * Chunks of channels that are summed up apart, where pixels keep more than half a float.  Half of the error
- * and more is that of sums: outside dense blocks, a twelfth of the work, and in them mostly that of the
- * longest ones, which are added to the trunk.  (x4plus, 23 blocks, the benchmark's weights, 64 x 64, dB of
- * error against float64, of a smooth picture and of white noise: parts outside 1.3 and 1.1 less for 0.7 % of
- * the time, inside 0.4 and 1.1 for 0.5 %.  Parts of 6 chunks for all in dense blocks, 0.1 and 0.3 more for
- * 0.5 %; of 2 chunks, 0.6 and 1.9 for 5 %.)
+ * and more is that of sums: of floats outside dense blocks, and in them mostly of the longest ones, which are
+ * added to the trunk.  (x4plus, 23 blocks, the benchmark's weights, 64 x 64, dB of error against float64, of
+ * a smooth picture and of white noise: parts outside 1.2 and 1.3 less for 0.4 % of the time, inside 0.6 and
+ * 1.1 for 0.9 %.  Parts of 6 chunks for all in dense blocks, 0.1 and 0.3 more for 0.5 %; of 2 chunks, 0.6 and
+ * 1.9 for 5 %.)
  */
 enum { PART = 1, PART_DENSE = 10 };
 
 static int part_of(const es_native_plan *p, const es_network *n, const es_stage *s) {
-    if (p->format != ES_NATIVE_F32 || s->kernels->pack > 1) return s->chunks;
+    if (p->format != ES_NATIVE_F32 || s->kernels != p->kernels) return s->chunks;
     const int most = is_dense(n, s->op) ? PART_DENSE : PART;
     return es_ceil_div(s->chunks, es_ceil_div(s->chunks, most));
 }
@@ -176,6 +161,33 @@ bool es_native_plan_takes_pairs(const es_network *n, const es_native_kernels *pa
     return false;
 }
 
+/*
+ * Whether a convolution is done in doubles, where pixels are floats.  Inside a dense block errors matter
+ * little: what comes out is scaled by 0.2 twice and added to a larger value.  Convolutions before, after and
+ * between pass theirs on whole; those that are a small part of the work are done without any.  They take twice
+ * the time then, but tiles may be as large as others'.  (x4plus, 23 blocks, two threads, dB of error against
+ * float64, of a smooth picture and of white noise, against tiles of 2 and 4 pixels and short sums, in floats:
+ * the benchmark's weights 1.8 and 0.3 less, PyTorch's usual ones 5.4 and 1.3, for 0.2 to 1 % of the time;
+ * anime_6B 4.1 and 2.1 for 3.5 %.  All convolutions outside dense blocks: 4.0 and 1.7, 9.9 and 8.5, 9.3 and
+ * 6.4, but 5.6 % of x4plus' time, 22 % of anime_6B's.)
+ */
+static const double LITTLE = 0.03;
+
+static bool takes_doubles(const es_native_plan *p, const es_network *n, const es_op *op) {
+    if (p->format != ES_NATIVE_F32 || !p->kernels->f64 || is_dense(n, op)) return false;
+    const int chunks = pad(op->channels_in) / es_native_chunk(p->kernels->f64);
+    const double pixels = (double)op->num / op->den * op->num / op->den;
+    const double work = (double)op->channels_in * op->channels * 9 * pixels;
+    return chunks + ES_NATIVE_AHEAD <= ES_NATIVE_TABLES && work <= LITTLE * n->macs_per_pixel;
+}
+
+/* The kernels that do a convolution. */
+static const es_native_kernels *kernels_for(const es_native_plan *p, const es_network *n,
+                                            const es_op *op) {
+    if (takes_pairs(n, op, p->pairs)) return p->pairs;
+    return takes_doubles(p, n, op) ? p->kernels->f64 : p->kernels;
+}
+
 /* F(4,3)'s points suit bfloat16: 0.9 dB less than plain convolution (x4plus, random weights), where
  * F(6,3) would be 7 dB less. */
 enum { PAIRS_TILE = 4 };
@@ -193,7 +205,7 @@ static int best_tile(const es_native_plan *p, const es_network *n, const es_stag
         for (int i = 0; i < n->op_count; i++) {
             const es_op *op = &n->ops[i];
             if (op->kind == ES_OP_CONV && op->num == s->op->num && op->den == s->op->den &&
-                takes_pairs(n, op, p->pairs) == (s->kernels->pack > 1))
+                kernels_for(p, n, op) == s->kernels)
                 all += cost(s->kernels, op, tile, s->height, s->width);
         }
         if (best == 0 || all < least) best = tile, least = all;
@@ -303,14 +315,14 @@ static bool conv_stage(builder *b, int index) {
     size_of(b, op, &height, &width);
     es_stage *s = add_stage(p, ES_STAGE_CONV, height, width);
     s->op = op;
-    s->kernels = takes_pairs(n, op, p->pairs) ? p->pairs : p->kernels;
+    s->kernels = kernels_for(p, n, op);
     s->input_count = op->input_count;
     for (int i = 0; i < op->input_count; i++) {
         int from = op->inputs[i];
         if (n->ops[from].kind == ES_OP_NEAREST) from = n->ops[from].inputs[0];
         s->inputs[i] = b->sheet_of[from];
         if (s->inputs[i] < 0) return false;
-        s->chunks += p->sheets[s->inputs[i]].padded / (ES_NATIVE_LANES * s->kernels->pack);
+        s->chunks += p->sheets[s->inputs[i]].padded / es_native_chunk(s->kernels);
     }
     s->width_out = pad(op->channels);
     s->last_op = fuse(b, s, index);
@@ -422,7 +434,7 @@ static int find_cache(es_native_plan *p, const es_stage *s, int sheet) {
     c->shape = s->shape;
     c->grid = s->grid;
     c->points = es_native_shape_geometry(s->shape).points;
-    c->chunks = from->padded / (ES_NATIVE_LANES * s->kernels->pack);
+    c->chunks = from->padded / es_native_chunk(s->kernels);
     return p->cache_count++;
 }
 
@@ -463,14 +475,15 @@ static void tiles(es_native_plan *p, const es_network *n) {
         if (!like || s->height != like->height || s->kernels != like->kernels)
             usual = best_tile(p, n, s);
         like = s;
-        int tile = careful_tile(n, s->op, usual);
+        const int tile = s->kernels->places > 1 ? ES_NATIVE_MAX_TILE : usual;
         bool doubled = s->height == 2 * p->sheets[s->inputs[0]].height;
         s->shape = (es_native_shape)(tile / 2 - 1 + (doubled ? ES_NATIVE_F2_UP : ES_NATIVE_F2));
         s->part = part_of(p, n, s);
         s->grid = make_grid(p, s->kernels, tile, s->height, s->width);
-        s->grid.right = last_tile(s->shape, tile, s->width);
-        s->grid.lower = last_tile(s->shape, tile, s->height);
-        p->key = p->key * 31 + (unsigned)(s->shape + ES_NATIVE_SHAPES * s->kernels->pack);
+        s->grid.right = last_tile(s, tile, s->width);
+        s->grid.lower = last_tile(s, tile, s->height);
+        p->key =
+            p->key * 31 + (unsigned)(s->shape + ES_NATIVE_SHAPES * es_native_chunk(s->kernels));
         s->least = strips_at_once(p, s);
         for (int k = 0; k < s->input_count; k++) {
             es_sheet *from = &p->sheets[s->inputs[k]];
@@ -760,12 +773,13 @@ static size_t own_blocks(const es_native_plan *p, const es_stage *s, int k) {
 
 /* What one member needs: products of some blocks, a tile at the edge, rows on their way. */
 static void scratch(es_native_plan *p, const es_network *n) {
-    size_t panel = (size_t)p->kernels->panel;
-    if (p->pairs && panel < (size_t)p->pairs->panel) panel = (size_t)p->pairs->panel;
+    size_t widest = 0;
     for (int i = 0; i < p->stage_count; i++) {
         const es_stage *s = &p->stages[i];
         if (s->kind == ES_STAGE_CONV) {
-            size_t block = (size_t)s->grid.block * panel + ES_NATIVE_LANES;
+            const size_t panel = (size_t)(s->kernels->panel * s->kernels->places);
+            const size_t block = (size_t)s->grid.block * panel + ES_NATIVE_LANES;
+            if (widest < (size_t)s->kernels->panel) widest = (size_t)s->kernels->panel;
             size_t all = block * (size_t)es_native_pass_blocks(p, s) *
                          (size_t)es_native_shape_geometry(s->shape).points;
             if (p->products < all) p->products = all;
@@ -783,7 +797,7 @@ static void scratch(es_native_plan *p, const es_network *n) {
             if (p->staging < row) p->staging = row;
         }
     }
-    size_t tile = panel * sizeof(float) * ES_NATIVE_MAX_TILE * ES_NATIVE_MAX_TILE;
+    size_t tile = widest * sizeof(float) * ES_NATIVE_MAX_TILE * ES_NATIVE_MAX_TILE;
     if (p->watch_count > 0 && p->patch < tile) p->patch = tile;
     size_t weights = ES_NATIVE_LANES * ES_NATIVE_LANES * 9; /* as stored */
     if (p->staging < weights) p->staging = weights;

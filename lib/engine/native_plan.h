@@ -95,7 +95,7 @@ typedef struct es_stage {
     const es_native_kernels *kernels;
     es_native_shape shape;
     es_grid grid;          /* READ, WRITE: one row a strip */
-    int chunks, width_out; /* channels in / LANES, channels out padded */
+    int chunks, width_out; /* of channels in; channels out padded */
     int part;              /* chunks that are summed up apart */
     bool activate;
     float slope;

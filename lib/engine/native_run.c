@@ -197,7 +197,7 @@ static void store_link(const es_native_run *run, const es_stage *s, int links, b
         const int left = s->width - (t->tx + i) * side;
         store.width = left < side ? left : side;
         s->kernels->output[shape_at(&s->grid, s->shape, t->ty, t->tx + i)][format](
-            t->products + (size_t)i * (size_t)t->width, t->point, t->width, &store);
+            t->products + (size_t)(i * t->width * s->kernels->places), t->point, t->width, &store);
         if (s->watched >> (links - 1) & 1)
             watch_tile(run, s, links - 1, t, t->tx + i, &store, format, scratch->member);
         for (int k = 0; k < store.height && kept; k++)
@@ -328,7 +328,7 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
     const int points = es_native_shape_geometry(s->shape).points, width = out->width;
     float *products = scratch->products;
     const size_t step = (size_t)s->grid.room * ES_NATIVE_LANES; /* from point to point of v */
-    const size_t m_point = (size_t)s->grid.block * (size_t)width + ES_NATIVE_LANES;
+    const size_t m_point = (size_t)(s->grid.block * width * kernels->places) + ES_NATIVE_LANES;
     const size_t u_point = es_weights_point(s, width);
     const size_t table = (size_t)s->chunks + ES_NATIVE_AHEAD;
     es_native_multiply multiply =
@@ -366,7 +366,7 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
                               .count = n,
                               .channel = out->channel,
                               .width = width,
-                              .products = m + (size_t)t * (size_t)width,
+                              .products = m + (size_t)(t * width * kernels->places),
                               .point = m_point,
                               .bias = out->bias};
             store_tiles(run, s, &some, scratch);

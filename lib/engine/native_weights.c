@@ -23,7 +23,9 @@ void es_native_round(es_native_format format, float *x, size_t count) {
 }
 
 /* How many times LANES channels a stage takes in. */
-static int lanes_in(const es_stage *s) { return s->chunks * s->kernels->pack; }
+static int lanes_in(const es_stage *s) {
+    return s->chunks * es_native_chunk(s->kernels) / ES_NATIVE_LANES;
+}
 
 /* Which channels of the checkpoint's weight such LANES stand for: where they begin, how many. */
 static void lanes_source(const es_native_plan *p, const es_stage *s, int lanes, int *first,
@@ -94,7 +96,8 @@ static block block_at(const es_native_plan *p, const es_stage *s, int panel, int
     block b = {.channel = panel + out, .width = width};
     lanes_source(p, s, lanes, &b.first, &b.count);
     b.in_place = in_place(s->op, b.channel, b.first, b.count);
-    b.to = (size_t)(lanes * ES_NATIVE_LANES / s->kernels->pack * width + out);
+    b.to =
+        (size_t)((lanes * ES_NATIVE_LANES / s->kernels->pack * width + out) * s->kernels->places);
     return b;
 }
 
@@ -130,7 +133,8 @@ static void make_block(const es_native_run *run, const es_stage *s, const block 
         g = scratch, row = KERNELS * sizeof(float);
     }
     const es_native_format format = s->kernels->pack > 1 ? ES_NATIVE_F32 : run->plan->format;
-    s->kernels->weights[s->shape](g, row, format, u + b->to, (size_t)b->width,
+    s->kernels->weights[s->shape](g, row, format, u + b->to,
+                                  (size_t)(b->width * s->kernels->places),
                                   es_weights_point(s, b->width), later);
 }
 
