@@ -289,7 +289,7 @@ enum { TASKS = 300 };
 static void work_off(void *context, int member, int members) {
     pile *p = context;
     if (member == 0) es_portions_deal(p->hands[0], p->paces, members, p->count);
-    es_team_barrier(p->team, member);
+    es_team_barrier(p->team);
     for (int task = 0; task < TASKS; task++) {
         if (member == 0) es_portions_deal(p->hands[(task + 1) & 1], p->paces, members, p->count);
         for (int i, end; es_portions_take(p->hands[task & 1], member, members, 3, &i, &end);) {
@@ -297,7 +297,7 @@ static void work_off(void *context, int member, int members) {
             for (volatile int k = member == 0 ? 2000 : 20; k > 0; k--) continue;
             es_pace_learn(&p->paces[member], 1, member == 0 ? 100 : 1);
         }
-        es_team_barrier(p->team, member);
+        es_team_barrier(p->team);
     }
 }
 

@@ -160,10 +160,38 @@ static void errors_are_kept_small(void **state) {
     esrgan_model_free(model);
 }
 
+/* All dense blocks in one go where each of their stages is one task; else one by one, as all else. */
+static void small_pictures_are_done_in_one_go(void **state) {
+    (void)state;
+    static const pth_rrdbnet net = {PTH_BASICSR, 3, 3, 64, 32, 2, 2, 0};
+    static const int sides[] = {8, 32, 64, 128, 256};
+    esrgan_model *model = model_of(&net, 3);
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++)
+        for (int members = 1; members <= 3; members++) {
+            made_plan made;
+            plan_make(&made, model->network, &es_native_scalar, members, sides[i], sides[i]);
+            const es_native_plan *p = made.plan;
+            for (int g = 0, end; g < p->group_count; g = end) {
+                end = es_native_stretch(p, g);
+                const int stages = p->group_first[g + 1] - p->group_first[g];
+                const es_stage *first = &p->stages[p->group_first[g]];
+                if (first->kind != ES_STAGE_CONV || !first->apart || stages != 5)
+                    assert_int_equal(end, g + 1);
+                else /* two blocks of three dense ones after the group of the first convolution */
+                    assert_true(g == 1 && end == 7);
+                if (sides[i] < 64) assert_int_equal(end, g == 1 ? 7 : g + 1);
+                if (sides[i] > 64) assert_int_equal(end, g + 1);
+            }
+            plan_drop(&made);
+        }
+    esrgan_model_free(model);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_have_as_much_to_do),
         cmocka_unit_test(errors_are_kept_small),
+        cmocka_unit_test(small_pictures_are_done_in_one_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

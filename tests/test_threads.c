@@ -57,6 +57,7 @@ enum { ROUNDS = 300 };
 typedef struct relay {
     es_team *team;
     int cells[64]; /* plain on purpose: only the barrier orders them */
+    int own[64];
     atomic_int wrong;
 } relay;
 
@@ -64,10 +65,13 @@ static void pass_on(void *context, int member, int members) {
     relay *r = context;
     for (int round = 1; round <= ROUNDS; round++) {
         r->cells[member] = round;
-        es_team_barrier(r->team, member);
+        es_team_barrier(r->team);
         for (int m = 0; m < members; m++)
             if (r->cells[m] != round) atomic_fetch_add(&r->wrong, 1);
-        es_team_barrier(r->team, member);
+        const unsigned arrived = es_team_arrive(r->team);
+        if (round % 100 == 50 && member == 0) usleep(2000); /* others fall asleep */
+        r->own[member] += round;
+        es_team_await(r->team, arrived);
     }
 }
 
@@ -79,6 +83,7 @@ static void barriers_hold(void **state) {
         es_team_run(r.team, pass_on, &r);
         es_team_run(r.team, pass_on, &r);
         assert_int_equal(atomic_load(&r.wrong), 0);
+        for (int m = 0; m < sizes[s]; m++) assert_int_equal(r.own[m], ROUNDS * (ROUNDS + 1));
         es_team_free(r.team);
     }
 }

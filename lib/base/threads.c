@@ -243,17 +243,21 @@ void es_team_run(es_team *team, es_job job, void *context) {
     counter_wait(&team->finish, finished, team->spin);
 }
 
-void es_team_barrier(es_team *team, int member) {
-    (void)member;
-    if (team->members == 1) return;
+unsigned es_team_arrive(es_team *team) {
+    if (team->members == 1) return 0;
     const unsigned round = atomic_load(&team->barrier.value);
     if (atomic_fetch_add(&team->arrived, 1) == team->members - 1) {
         atomic_store(&team->arrived, 0); /* before anybody can come again */
         counter_bump(&team->barrier);
-    } else {
-        counter_wait(&team->barrier, round, team->spin);
     }
+    return round;
 }
+
+void es_team_await(es_team *team, unsigned round) {
+    if (team->members > 1) counter_wait(&team->barrier, round, team->spin);
+}
+
+void es_team_barrier(es_team *team) { es_team_await(team, es_team_arrive(team)); }
 
 void es_team_tell(es_team *team) { counter_bump(&team->news); }
 

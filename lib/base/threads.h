@@ -26,7 +26,12 @@ void es_team_run(es_team *team, es_job job, void *context);
 
 /* Inside a job: waits until all members have come here.  Spins shortly, then sleeps or yields, so
  * that more members than cores still get on. */
-void es_team_barrier(es_team *team, int member);
+void es_team_barrier(es_team *team);
+
+/* The same in two halves: a member that has arrived may do something else that nobody waits for, and then
+ * waits until all have, by the number that it got. */
+unsigned es_team_arrive(es_team *team);
+void es_team_await(es_team *team, unsigned round);
 
 /* Inside a job: a member that has done what others may wait for tells all of them.  Who waits takes
  * the number of what has been told so far, looks for something to do, and if there is nothing waits,

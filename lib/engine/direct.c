@@ -288,7 +288,7 @@ static void job(void *context, int member, int members) {
     if (r->pack)
         es_direct_pack(&r->net, group, r->kernels, (uint16_t *)r->work.pack, floats_of(r, member),
                        member, members);
-    if (group != ES_DIRECT_DENSE || r->pack) es_team_barrier(r->context->team, member);
+    if (group != ES_DIRECT_DENSE || r->pack) es_team_barrier(r->context->team);
     r->kernels->begin();
     for (int first; es_deal_next(&r->deal, member, &first) && !report(r, member);) {
         if (group == ES_DIRECT_TAIL)

@@ -4,6 +4,7 @@
  */
 #include <limits.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/status.h"
 #include "engine/native_spans.h"
@@ -84,12 +85,12 @@ static esrgan_status estimate(const es_context *context, int height, int width, 
     return ESRGAN_OK;
 }
 
-/* ---- One group on the team ------------------------------------------------------------------ */
+/* ---- Groups on the team --------------------------------------------------------------------- */
 
 typedef struct job {
     es_native_run run;
     es_native_plan *plan;
-    int group;
+    int group; /* the first of those under way */
     es_task *tasks;
     int task_count, task_capacity;
     bool made; /* the weights are there already */
@@ -142,22 +143,41 @@ static bool report(void *context, double done) {
     return j->status == ESRGAN_OK;
 }
 
+/* Waits for the others before a task. */
+static void meet(const job *j, int task, int member) {
+    es_team *team = j->run.context->team;
+    const unsigned round = es_team_arrive(team);
+    if (task < j->task_count) es_native_begin(&j->run, &j->tasks[task], member);
+    es_team_await(team, round);
+}
+
+/* The group that a task is the first of, but for the very first one; else -1. */
+static int group_begun(const job *j, int task) {
+    if (task == j->task_count) return -1;
+    const es_stage *stages = j->plan->stages;
+    const int group = stages[j->tasks[task].stage].group;
+    return group != stages[j->tasks[task - 1].stage].group ? group : -1;
+}
+
 /* Members run the tasks in step.  Member 0 alone says when to stop, one barrier ahead, so that all
  * of them stop at the same task. */
-static void run_group(void *context, int member, int members) {
+static void run_tasks(void *context, int member, int members) {
     job *j = context;
-    es_team *team = j->run.context->team;
-    es_native_clear_borders(&j->run, j->group, member);
+    es_native_scratch_of(&j->run, member).made->stage = NULL;
+    es_native_clear_borders(&j->run, j->group, ES_NATIVE_FRAMES | ES_NATIVE_RINGS, member);
     es_native_watch_begin(&j->run, j->group, member);
     make_weights(j, 0, member);
     if (member == 0) deal(j, 0);
-    es_team_barrier(team, member);
+    meet(j, 0, member);
     for (int i = 0; i < j->task_count && i < atomic_load(&j->stop); i++) {
         if (member == 0) deal(j, i + 1);
         work_off(j, i, member, members);
         make_weights(j, i + 1, member);
+        const int next = group_begun(j, i + 1);
+        if (next >= 0) es_native_clear_borders(&j->run, next, ES_NATIVE_FRAMES, member);
         if (member == 0 && !report(j, (i + 1.0) / j->task_count)) atomic_store(&j->stop, i + 1);
-        es_team_barrier(team, member);
+        meet(j, i + 1, member);
+        if (next >= 0) es_native_clear_borders(&j->run, next, ES_NATIVE_RINGS, member);
     }
 }
 
@@ -189,33 +209,38 @@ static esrgan_status do_spans(job *j, int group) {
     return j->status;
 }
 
-static esrgan_status do_column(job *j, int group) {
+static esrgan_status do_tasks(job *j, int group, int end) {
     const esrgan_allocator *a = &j->run.context->meter->allocator;
-    if (j->plan->stages[j->plan->group_first[group]].span_unit > 0) return do_spans(j, group);
     j->group = group;
     j->task_count = j->task_capacity = 0;
-    es_native_schedule(j->plan, group, count_task, j);
+    for (int g = group; g < end; g++) es_native_schedule(j->plan, g, count_task, j);
     size_t bytes = (size_t)j->task_capacity * sizeof *j->tasks;
     j->tasks = es_alloc(a, bytes);
     if (!j->tasks)
         return es_fail(j->error, ESRGAN_E_MEMORY, "no memory for %d tasks", j->task_capacity);
-    es_native_schedule(j->plan, group, keep_task, j);
+    for (int g = group; g < end; g++) es_native_schedule(j->plan, g, keep_task, j);
     atomic_store(&j->stop, j->task_count);
-    es_team_run(j->run.context->team, run_group, j);
+    es_team_run(j->run.context->team, run_tasks, j);
     es_free(a, j->tasks, bytes);
     return j->status;
 }
 
-static esrgan_status do_group(job *j, int group) {
+static esrgan_status do_column(job *j, int group, int end) {
+    const bool spans = j->plan->stages[j->plan->group_first[group]].span_unit > 0;
+    return spans ? do_spans(j, group) : do_tasks(j, group, end);
+}
+
+/* Where there are columns, or spans, one group. */
+static esrgan_status do_groups(job *j, int group, int end) {
     const es_stage *s = &j->plan->stages[j->plan->group_first[group]];
-    const double begin = j->from, end = j->to, part = (end - begin) / s->grid.columns;
+    const double from = j->from, to = j->to, part = (to - from) / s->grid.columns;
     esrgan_status status = ESRGAN_OK;
     for (int column = 0; column < s->grid.columns && status == ESRGAN_OK; column++) {
         j->run.column = column;
         j->run.left = es_reach_of(s, column).left * s->grid.tile;
-        j->from = begin + part * column;
-        j->to = column + 1 < s->grid.columns ? begin + part * (column + 1) : end;
-        status = do_column(j, group);
+        j->from = from + part * column;
+        j->to = column + 1 < s->grid.columns ? from + part * (column + 1) : to;
+        status = do_column(j, group, end);
         j->made = true;
     }
     return status;
@@ -287,12 +312,14 @@ static esrgan_status run_groups(es_context *context, es_native_plan *plan, char 
              .error = error};
     esrgan_status status = ESRGAN_OK;
     for (int m = 0; m < plan->members; m++) atomic_init(&es_native_paces(&j.run)[m].cost, 0);
-    for (int g = 0; g < plan->group_count && status == ESRGAN_OK; g++) {
+    memset(arena + plan->zeros, 0, plan->patch);
+    for (int g = 0, end; g < plan->group_count && status == ESRGAN_OK; g = end) {
+        end = es_native_stretch(plan, g);
         char *weights = k ? k->data + plan->group_weights[g] : arena + plan->group_offset;
         j.run.weights = (float *)(void *)weights;
         j.made = k && g < k->made;
-        j.from = plan->group_work[g], j.to = plan->group_work[g + 1];
-        status = do_group(&j, g);
+        j.from = plan->group_work[g], j.to = plan->group_work[end];
+        status = do_groups(&j, g, end);
         if (k && status == ESRGAN_OK && k->made <= g) k->made = g + 1;
         if (status == ESRGAN_OK && plan->traced)
             status = es_native_trace(&j.run, g, height, width, error);

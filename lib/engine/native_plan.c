@@ -726,6 +726,22 @@ static size_t weights_of(es_native_plan *p, int group) {
     return (apart ? most * (size_t)p->members : copies ? 2 * all : end) * sizeof(float);
 }
 
+/* Its stages are convolutions, more than one, of which members make the weights for themselves. */
+static bool goes_on(const es_native_plan *p, int group) {
+    const int first = p->group_first[group], end = p->group_first[group + 1];
+    for (int i = first; i < end; i++)
+        if (p->stages[i].kind != ES_STAGE_CONV || !p->stages[i].apart) return false;
+    return end > first + 1 && p->watch_count == 0 && !p->traced;
+}
+
+int es_native_stretch(const es_native_plan *p, int group) {
+    const size_t apart = p->stages[p->group_first[group]].apart;
+    int end = group;
+    while (end < p->group_count && goes_on(p, end) && p->stages[p->group_first[end]].apart == apart)
+        end++;
+    return es_at_least(end, group + 1);
+}
+
 static size_t rings_of(es_native_plan *p, int group, size_t offset) {
     offset = es_native_seams(p, group, offset);
     if (p->stages[p->group_first[group]].span_unit > 0)
@@ -803,7 +819,7 @@ static void scratch(es_native_plan *p, const es_network *n) {
     if (p->staging < weights) p->staging = weights;
     p->staging += ES_NATIVE_LANES - p->staging % ES_NATIVE_LANES;
     p->thread_bytes = es_aligned(p->products * sizeof(float)) + es_aligned(p->own * sizeof(float)) +
-                      es_aligned(p->patch) + es_aligned(p->staging * sizeof(float));
+                      es_aligned(p->patch) + es_aligned(p->staging * sizeof(float)) + ES_ALIGN;
 }
 
 static void progress(es_native_plan *p) {
@@ -849,6 +865,9 @@ static bool layout(es_native_plan *p, const es_network *n) {
     for (int g = 0; g < p->group_count; g++) {
         size_t end = rings_of(p, g, p->group_offset + p->weights_bytes);
         if (p->arena < end) p->arena = end;
+        const int beyond = es_native_stretch(p, g);
+        const size_t tasks = (size_t)(p->group_first[beyond] - p->group_first[g]);
+        if (beyond > g + 1 && p->most_tasks < tasks) p->most_tasks = tasks; /* one a stage */
     }
     return true;
 }

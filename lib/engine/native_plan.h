@@ -212,6 +212,12 @@ esrgan_status es_native_plan_create(es_native_plan **out, const es_context *cont
 size_t es_native_plan_bytes(const es_native_plan *plan);
 void es_native_plan_free(es_native_plan *plan);
 
+/*
+ * The end of the groups from `group` on that a team does without parting: dense blocks of small pictures, every
+ * stage of which is one task, and which are alike in where members have their weights, for one may be ahead.
+ */
+int es_native_stretch(const es_native_plan *plan, int group);
+
 /* What a group does, in order.  `take` returning false ends it early. */
 typedef bool (*es_native_take)(void *context, const es_task *task);
 bool es_native_schedule(es_native_plan *plan, int group, es_native_take take, void *context);

@@ -118,14 +118,14 @@ static void transform_tiles(const es_native_run *run, const es_cache *c, const e
 
 /* Frames once, by the first group that reads them, for one may be made where another one still has pixels;
  * rings for every column. */
-void es_native_clear_borders(const es_native_run *run, int group, int member) {
+void es_native_clear_borders(const es_native_run *run, int group, int which, int member) {
     const es_native_plan *p = run->plan;
-    if (member == 0) memset(run->arena + p->zeros, 0, p->patch);
     for (int i = p->cache_first[group]; i < p->cache_first[group + 1]; i++) {
         const es_sheet *s = &p->sheets[p->caches[i].sheet];
         const int left = s->slot < 0 ? run->left : 0, right = s->width - left;
         const int step = s->apart ? 1 : p->members;
         if (s->border == 0 || (s->slot >= 0 && run->column > 0)) continue;
+        if (!(which & (s->slot >= 0 ? ES_NATIVE_FRAMES : ES_NATIVE_RINGS))) continue;
         for (int y = s->apart ? 0 : member; y < s->rows; y += step) {
             char *row = es_sheet_row(run, s, y) + s->apart * (size_t)member;
             if (left == 0) memset(row - s->pixel, 0, s->pixel);
@@ -420,6 +420,19 @@ void es_native_conclude(const es_native_run *run, const es_task *task, const es_
         over_seam(run, task, span, true);
 }
 
+/* Tasks are dealt evenly where members make weights for themselves. */
+void es_native_begin(const es_native_run *run, const es_task *task, int member) {
+    const es_native_plan *p = run->plan;
+    const es_stage *s = &p->stages[task->stage];
+    if (s->kind != ES_STAGE_CONV || !s->apart) return;
+    const int units = es_native_units_of(p, task, run->column).count;
+    const int first = (int)((int64_t)units * member / p->members);
+    if (first == (int)((int64_t)units * (member + 1) / p->members)) return;
+    const int some = s->width_out / s->parts, part = s->parts > 1 ? first / shares_of(p, s) : 0;
+    const es_native_scratch scratch = es_native_scratch_of(run, member);
+    es_native_weights_own(run, s, part * some, es_panel_width(s, some), &scratch);
+}
+
 void es_native_prepare(const es_native_run *run, const es_task *task, const es_native_span *span) {
     const es_native_plan *p = run->plan;
     if (run->column > 0) over_seam(run, task, span, false);
@@ -462,7 +475,7 @@ static int convolve_part(const es_native_run *run, const es_task *task, const es
         panel out = {
             .channel = channel, .width = width, .u = u, .bias = weights + s->bias + channel};
         if (s->apart) {
-            es_native_weights_own(run, s, channel, width, u, scratch.staging);
+            es_native_weights_own(run, s, channel, width, &scratch);
             out.soon = soon_after(run->plan, s, part, channel + width);
         } else {
             u += es_weights_panel(s, width);

@@ -17,12 +17,19 @@ typedef struct es_native_run {
     int left;
 } es_native_run;
 
+/* The weights that a member has made for itself last: a stage's panel that begins at a channel. */
+typedef struct es_native_made {
+    const es_stage *stage;
+    int channel;
+} es_native_made;
+
 /* A member's own part of the arena. */
 typedef struct es_native_scratch {
     int member;
     float *products, *own;
     char *patch;
     float *staging;
+    es_native_made *made;
 } es_native_scratch;
 
 static inline es_native_scratch es_native_scratch_of(const es_native_run *run, int member) {
@@ -33,7 +40,9 @@ static inline es_native_scratch es_native_scratch_of(const es_native_run *run, i
     s.own = (float *)(void *)base;
     base += es_aligned(p->own * sizeof(float));
     s.patch = base;
-    s.staging = (float *)(void *)(base + es_aligned(p->patch));
+    base += es_aligned(p->patch);
+    s.staging = (float *)(void *)base;
+    s.made = (es_native_made *)(void *)(base + es_aligned(p->staging * sizeof(float)));
     return s;
 }
 
@@ -77,8 +86,10 @@ static inline float es_pixel_at(es_native_format format, const char *pixel, int 
 /* To the precision that the session asked for, and back. */
 void es_native_round(es_native_format format, float *x, size_t count);
 
-/* A member's share of the zeros around what a group reads. */
-void es_native_clear_borders(const es_native_run *run, int group, int member);
+/* A member's share of the zeros around what a group reads: frames, which are there before it begins, and
+ * what it makes itself, whose place others may have had. */
+enum { ES_NATIVE_FRAMES = 1, ES_NATIVE_RINGS = 2 };
+void es_native_clear_borders(const es_native_run *run, int group, int which, int member);
 
 /* Bytes that showing the largest value takes; 0 where nothing is traced. */
 size_t es_native_trace_bytes(const es_context *context, int height, int width);
@@ -108,6 +119,10 @@ typedef struct es_native_units {
     int count, most;
 } es_native_units;
 es_native_units es_native_units_of(const es_native_plan *plan, const es_task *task, int column);
+
+/* What a member can do of a task while others are still at the one before: weights that it makes for
+ * itself. */
+void es_native_begin(const es_native_run *run, const es_task *task, int member);
 
 /* What a member has to do of a task before it does units of it, ... */
 void es_native_prepare(const es_native_run *run, const es_task *task, const es_native_span *span);
@@ -146,9 +161,9 @@ __attribute__((always_inline)) static inline void es_native_ask(const es_native_
     for (size_t i = from; i < to; i++) __builtin_prefetch(soon->from + i * ES_ALIGN, 0, 2);
 }
 
-/* A panel of them, made by a member for itself; and their bias. */
+/* A panel of them, made by a member for itself where it is not there already; and their bias. */
 void es_native_weights_own(const es_native_run *run, const es_stage *stage, int channel, int width,
-                           float *u, float *scratch);
+                           const es_native_scratch *scratch);
 void es_native_bias(const es_native_run *run, const es_stage *stage, float *bias);
 
 #endif

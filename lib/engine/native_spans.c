@@ -241,9 +241,9 @@ static int next_stage(walk *w) {
 void es_native_spans_run(void *spans, int member, int members) {
     es_native_spans *a = spans;
     es_team *team = a->run->context->team;
-    es_native_clear_borders(a->run, a->group, member);
+    es_native_clear_borders(a->run, a->group, ES_NATIVE_FRAMES | ES_NATIVE_RINGS, member);
     es_native_watch_begin(a->run, a->group, member);
-    es_team_barrier(team, member);
+    es_team_barrier(team);
     walk w = begin(a, member, members);
     const atomic_int *last = &w.seat->done[a->stages - 1];
     while (!atomic_load(&a->stop) && !(w.ended && atomic_load(last) == w.count)) {

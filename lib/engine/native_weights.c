@@ -163,12 +163,15 @@ void es_native_weights_make(const es_native_run *run, const es_stage *s, int fir
 }
 
 void es_native_weights_own(const es_native_run *run, const es_stage *s, int channel, int width,
-                           float *u, float *scratch) {
+                           const es_native_scratch *scratch) {
+    if (scratch->made->stage == s && scratch->made->channel == channel) return;
+    *scratch->made = (es_native_made){s, channel};
+    float *u = es_native_weights_at(run, s, scratch->member) + s->weights;
     const int blocks = blocks_of(s, width);
     block now = block_at(run->plan, s, channel, width, 0), next = now;
     for (int i = 0; i < blocks; i++, now = next) {
         if (i + 1 < blocks) next = block_at(run->plan, s, channel, width, i + 1);
-        make_block(run, s, &now, &next, u, scratch);
+        make_block(run, s, &now, &next, u, scratch->staging);
     }
 }
 
