@@ -524,14 +524,15 @@ static int row_above(const es_native_plan *p, const es_cache *c, int done) {
     return es_at_least(0, (done * es_strip_rows(&c->grid) - 1) / c->up);
 }
 
+/* Some strips after the other, also where many rows are wanted: the first of a group need those of stages
+ * before them for as many convolutions as follow, and rings would have to hold all of them. */
 static void advance(scheduler *run, int stage, int rows) {
     es_native_plan *p = run->plan;
     es_stage *s = &p->stages[stage];
     int unit = es_strip_rows(&s->grid);
     rows = es_at_most(rows, s->height);
     while (!run->stopped && es_at_most(s->done * unit, s->height) < rows) {
-        int to = es_at_least(es_ceil_div(rows, unit), s->done + s->least);
-        to = es_at_most(to, s->grid.strips);
+        const int to = es_at_most(s->done + s->least, s->grid.strips);
         es_task task = {.stage = stage, .from = s->done, .to = to};
         int end = es_at_most(to * unit, s->height);
         for (int k = 0; k < s->residuals; k++)

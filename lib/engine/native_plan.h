@@ -108,7 +108,7 @@ typedef struct es_stage {
      * has room for its own; 0: it has none (native_copies.h). */
     size_t copy;
     size_t weights, bias; /* floats from the group's weights on, or from a member's own */
-    int least;            /* strips to do at once, where there is no reason to do fewer */
+    int least;            /* strips to do at once */
     int span_unit;        /* strips that a member does at once, where it has a span of its own */
     int beside;           /* tiles that its columns lie further right than the last stage's */
     int parts;            /* that channels out are dealt in; 1: tiles alone are dealt */
