@@ -132,6 +132,17 @@ typedef void (*es_native_multiply)(const float *const *v, size_t offset, int til
 typedef void (*es_native_output)(const float *m, size_t point_stride, int channels,
                                  const es_native_store *store);
 
+/*
+ * Channels out that are few, and the tile, of outputs, that they are done in.  A convolution to `outs` <=
+ * ES_NATIVE_FEW channels, 1 at least, without transforms: rows[i] is the first channel of the i-th of
+ * height + 2 rows of width + 2 pixels, `step` the bytes between them, `channels` a multiple of LANES;
+ * w[(out * 9 + tap) * channels + channel].  Pixels out are floats, LANES of them, zeros after the first
+ * `outs`; of `store` bias, row, step, height, width matter.
+ */
+enum { ES_NATIVE_FEW = 4, ES_NATIVE_FEW_TILE = 6 };
+typedef void (*es_native_few)(int outs, const void *const *rows, ptrdiff_t step, int channels,
+                              const float *w, const es_native_store *store);
+
 /* Some pixels whose statistics are wanted, LANES channels of each. */
 typedef struct es_native_region {
     const void *const *row; /* each row's first pixel */
@@ -169,6 +180,8 @@ typedef struct es_native_kernels {
     es_native_input input[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];
     es_native_output output[ES_NATIVE_ALL_SHAPES][ES_NATIVE_FORMATS];
     es_native_tally_add tally[ES_NATIVE_FORMATS];
+    es_native_few
+        few[ES_NATIVE_FORMATS]; /* by the format of pixels in; of floats alone, else NULL */
     const struct es_native_kernels
         *f64; /* the same tier's that multiply doubles; NULL: it has none */
 } es_native_kernels;

@@ -12,6 +12,7 @@
  *   vf_load_f16 vf_store_f16 vf_load_bf16 vf_store_bf16    of 16-bit elements
  *   vf_accumulate(sum, a, b)     sum = a * b + sum
  *   BLOCK, PANEL                 the register block: tiles x channels
+ *   FEW_PIXELS                   of native_few.h, where 2 are not the best
  *   KERNELS                      the name of the table
  *
  * where a factor can come from memory,
@@ -344,6 +345,9 @@ ES_INLINE void output(es_native_shape shape, es_native_format format, const floa
 #if PLACES == 1
 #include "native_tally.h"
 #endif
+#if PLACES == 1 && PACK == 1
+#include "native_few.h"
+#endif
 
 /*
  * A register block of `tiles` tiles x `vectors` vectors.  Tiles are asked for some chunks ahead of
@@ -521,6 +525,22 @@ ES_TRANSFORMS(F6_LOWER4)
     }
 #endif
 
+#if PLACES == 1 && PACK == 1
+#define ES_FEW(format)                                                                             \
+    static void few_##format(int outs, const void *const *rows, ptrdiff_t step, int channels,      \
+                             const float *w, const es_native_store *s) {                           \
+        switch (outs) {                                                                            \
+        case 1: few(ES_NATIVE_##format, 1, rows, step, channels, w, s); break;                     \
+        case 2: few(ES_NATIVE_##format, 2, rows, step, channels, w, s); break;                     \
+        case 3: few(ES_NATIVE_##format, 3, rows, step, channels, w, s); break;                     \
+        case 4: few(ES_NATIVE_##format, 4, rows, step, channels, w, s); break;                     \
+        }                                                                                          \
+    }
+ES_FEW(F32)
+ES_FEW(F16)
+ES_FEW(BF16)
+#endif
+
 #if PLACES == 1
 #define ES_TALLY(format)                                                                           \
     static void tally_##format(const es_native_region *region, es_native_tally *tally,             \
@@ -546,6 +566,9 @@ const es_native_kernels KERNELS = {
     .output = ES_ROWS(output),
 #if PLACES == 1
     .tally = {tally_F32, tally_F16, tally_BF16},
+#endif
+#if PLACES == 1 && PACK == 1
+    .few = {few_F32, few_F16, few_BF16},
 #endif
 #ifdef KERNELS_F64
     .f64 = KERNELS_F64,

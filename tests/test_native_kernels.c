@@ -607,6 +607,78 @@ static void tiles_at_edges(void **state) {
     every_tier(check_edges, true);
 }
 
+/* ---- Few channels out -------------------------------------------------------------------------- */
+
+/* Tiles of all sizes; rows that end, or begin, at a page that faults. */
+static void convolve_few(const es_native_kernels *k, es_native_format f, int outs, int channels,
+                         int height, int width) {
+    const size_t size = size_of(f),
+                 pixel = (size_t)(channels + LANES) * size; /* some are skipped */
+    const size_t bytes = pixel * (size_t)(width + 1) + (size_t)channels * size;
+    const size_t step = (LANES + 3) * sizeof(float);
+    const size_t floats = (step * (size_t)(width - 1)) / sizeof(float) + LANES;
+    guarded rows[MAX_SIDE], to[ES_NATIVE_FEW_TILE],
+        w = guard((size_t)(outs * 9 * channels) * 4, outs % 2);
+    const void *row[MAX_SIDE];
+    float bias[LANES] = {0}, *taps = w.data;
+    es_native_store store = {
+        .bias = bias, .step = (ptrdiff_t)step, .height = height, .width = width};
+    for (int y = 0; y < height + 2; y++) {
+        rows[y] = guard(bytes, width % 2);
+        row[y] = rows[y].data;
+        for (size_t i = 0; i < bytes / size; i++) set(f, rows[y].data, i, number());
+    }
+    for (int y = 0; y < height; y++) {
+        to[y] = guard(floats * 4, width % 2);
+        store.row[y] = to[y].data;
+        poison(to[y].data, floats);
+    }
+    for (int i = 0; i < outs * 9 * channels; i++) taps[i] = number();
+    for (int o = 0; o < outs; o++) bias[o] = number();
+    k->few[f](outs, row, (ptrdiff_t)pixel, channels, taps, &store);
+    for (int y = 0; y < height; y++)
+        for (size_t i = 0; i < floats; i++) {
+            const float got = ((const float *)to[y].data)[i];
+            const int x = (int)(i / (step / 4)), o = (int)(i % (step / 4));
+            double sum = 0, bound = 0;
+            for (int tap = 0; tap < 9 && o < outs; tap++)
+                for (int c = 0; c < channels; c++) {
+                    const char *from =
+                        (const char *)row[y + tap / 3] + (size_t)(x + tap % 3) * pixel;
+                    const double part = (double)get(f, from, (size_t)c) *
+                                        (double)taps[(o * 9 + tap) * channels + c];
+                    sum += part, bound += fabs(part);
+                }
+            if (o >= outs) {
+                assert_true(got == (o < LANES ? 0 : POISON));
+                continue;
+            }
+            sum += bias[o];
+            /* A lane's products of a tap, then the taps; then all of it is rounded. */
+            const double allowed = (channels / k->vector + 9) * 6e-8 * bound + 6e-8 * fabs(sum);
+            if (!(fabs(got - sum) <= allowed))
+                fail_msg("%s format %d, %d of %d x %d x %d: pixel %d,%d channel %d: %.9g not %.9g",
+                         k->name, f, outs, channels, height, width, y, x, o, got, sum);
+        }
+    for (int y = 0; y < height + 2; y++) unguard(&rows[y]);
+    for (int y = 0; y < height; y++) unguard(&to[y]);
+    unguard(&w);
+}
+
+static void check_few(const es_native_kernels *k, es_native_shape s, es_native_format f) {
+    if (s != ES_NATIVE_F2) return;
+    assert_true((k->few[f] == NULL) == (k->pack > 1));
+    for (int outs = 1; outs <= ES_NATIVE_FEW && k->few[f]; outs++)
+        for (int height = 1; height <= ES_NATIVE_FEW_TILE; height++)
+            for (int width = 1; width <= ES_NATIVE_FEW_TILE; width++)
+                convolve_few(k, f, outs, height % 2 ? LANES : 3 * LANES, height, width);
+}
+
+static void few_channels_out(void **state) {
+    (void)state;
+    every_tier(check_few, true);
+}
+
 /* ---- The multiplication alone: any vector of numbers ------------------------------------------ */
 
 enum { SUMMED_CHUNKS = 3, SUMMED = SUMMED_CHUNKS * LANES }; /* places of a tile, or of an output */
@@ -851,10 +923,11 @@ static void matrices_agree(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matrices_agree), cmocka_unit_test(input_transforms),
-        cmocka_unit_test(convolutions),   cmocka_unit_test(nonfinite_values_stay_where_they_are),
-        cmocka_unit_test(tiles_at_edges), cmocka_unit_test(sums_are_added),
-        cmocka_unit_test(sixteen_bits),   cmocka_unit_test(statistics),
+        cmocka_unit_test(matrices_agree),   cmocka_unit_test(input_transforms),
+        cmocka_unit_test(convolutions),     cmocka_unit_test(nonfinite_values_stay_where_they_are),
+        cmocka_unit_test(tiles_at_edges),   cmocka_unit_test(sums_are_added),
+        cmocka_unit_test(sixteen_bits),     cmocka_unit_test(statistics),
+        cmocka_unit_test(few_channels_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,6 +75,7 @@ multiply_add_lane(float32x4_t sum, float32x4_t w, float32x4_t x, int lane) {
 #pragma GCC optimize("no-schedule-insns")
 #endif
 
+#define FEW_PIXELS   3
 #define BLOCK        6
 #define PANEL        16
 #define KERNELS      es_native_neon

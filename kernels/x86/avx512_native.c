@@ -17,6 +17,7 @@
 #define FROM_MEMORY(tiles) 4
 #endif
 
+#define FEW_PIXELS   3
 #define BLOCK        14
 #define PANEL        32
 #define KERNELS      es_native_avx512

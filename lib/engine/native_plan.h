@@ -97,6 +97,7 @@ typedef struct es_stage {
     es_grid grid;          /* READ, WRITE: one row a strip */
     int chunks, width_out; /* of channels in; channels out padded */
     int part;              /* chunks that are summed up apart */
+    bool few;              /* channels out: no transforms, no products by points */
     bool activate;
     float slope;
     int residuals, residual[2]; /* sheets */
@@ -261,6 +262,7 @@ static inline size_t es_weights_point(const es_stage *s, int width) {
 }
 /* ... and from a panel of so many channels to the next. */
 static inline size_t es_weights_panel(const es_stage *s, int width) {
+    if (s->few) return (size_t)(ES_NATIVE_FEW * 9 * s->chunks * ES_NATIVE_LANES);
     return (size_t)es_native_shape_geometry(s->shape).points * es_weights_point(s, width);
 }
 

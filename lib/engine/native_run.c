@@ -193,11 +193,22 @@ static void store_link(const es_native_run *run, const es_stage *s, int links, b
         store.row[k] = kept ? (char *)rows[k] + (size_t)t->channel * size
                             : scratch->patch + k * side * store.step;
     set_links(run, s, links, t, &store);
+    const void *from[ES_NATIVE_MAX_PATCH];
+    const es_sheet *in = &p->sheets[p->caches[s->inputs[0]].sheet];
+    unsigned inside = 0;
+    if (s->few) inside = rows_at(run, in, t->span, y - 1, store.height + 2, t->tx * side - 1, from);
     for (int i = 0; i < t->count; i++) {
         const int left = s->width - (t->tx + i) * side;
         store.width = left < side ? left : side;
-        s->kernels->output[shape_at(&s->grid, s->shape, t->ty, t->tx + i)][format](
-            t->products + (size_t)(i * t->width * s->kernels->places), t->point, t->width, &store);
+        if (s->few) {
+            s->kernels->few[in->format](s->op->channels, from, (ptrdiff_t)in->pixel, in->padded,
+                                        t->products, &store);
+            go_on(from, store.height + 2, inside, (size_t)side * in->pixel);
+        } else {
+            s->kernels->output[shape_at(&s->grid, s->shape, t->ty, t->tx + i)][format](
+                t->products + (size_t)(i * t->width * s->kernels->places), t->point, t->width,
+                &store);
+        }
         if (s->watched >> (links - 1) & 1)
             watch_tile(run, s, links - 1, t, t->tx + i, &store, format, scratch->member);
         for (int k = 0; k < store.height && kept; k++)
@@ -320,15 +331,18 @@ static void multiply_parts(es_native_multiply multiply, const float *const *v, s
     }
 }
 
-/* One panel of channels out for a few blocks: products of every point, then pixels. */
-static void panel_of_blocks(const es_native_run *run, const es_stage *s, const es_native_span *span,
-                            const place *at, int count, const float *const *tables,
-                            const panel *out, const es_native_scratch *scratch) {
+/* From a point of a block's products to the next. */
+static size_t products_point(const es_stage *s, int width) {
+    return (size_t)(s->grid.block * width * s->kernels->places) + ES_NATIVE_LANES;
+}
+
+/* One panel of channels out for some blocks: products of every point, ... */
+static void multiply_blocks(const es_native_run *run, const es_stage *s, const place *at, int count,
+                            const float *const *tables, const panel *out, float *products) {
     const es_native_kernels *kernels = s->kernels;
     const int points = es_native_shape_geometry(s->shape).points, width = out->width;
-    float *products = scratch->products;
     const size_t step = (size_t)s->grid.room * ES_NATIVE_LANES; /* from point to point of v */
-    const size_t m_point = (size_t)(s->grid.block * width * kernels->places) + ES_NATIVE_LANES;
+    const size_t m_point = products_point(s, width);
     const size_t u_point = es_weights_point(s, width);
     const size_t table = (size_t)s->chunks + ES_NATIVE_AHEAD;
     es_native_multiply multiply =
@@ -355,8 +369,17 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
             es_native_ask(&out->soon, point * count + i, points * count);
         }
     }
+}
+
+/* ... and pixels out of them; of few channels, out of the weights. */
+static void store_blocks(const es_native_run *run, const es_stage *s, const es_native_span *span,
+                         const place *at, int count, const panel *out,
+                         const es_native_scratch *scratch) {
+    const int points = es_native_shape_geometry(s->shape).points, width = out->width;
+    const size_t m_point = products_point(s, width);
+    const es_reach reach = es_reach_of(s, run->column);
     for (int i = 0; i < count; i++) {
-        const float *m = products + (size_t)i * (size_t)points * m_point;
+        const float *m = scratch->products + (size_t)i * (size_t)points * m_point;
         for (int t = 0, ty, tx, n; t < at[i].tiles; t += n) {
             n = side_by_side(&s->grid, &reach, at[i].strip, at[i].first + t, at[i].tiles - t, &ty,
                              &tx);
@@ -366,7 +389,8 @@ static void panel_of_blocks(const es_native_run *run, const es_stage *s, const e
                               .count = n,
                               .channel = out->channel,
                               .width = width,
-                              .products = m + (size_t)(t * width * kernels->places),
+                              .products =
+                                  s->few ? out->u : m + (size_t)(t * width * s->kernels->places),
                               .point = m_point,
                               .bias = out->bias};
             store_tiles(run, s, &some, scratch);
@@ -466,8 +490,10 @@ static int convolve_part(const es_native_run *run, const es_task *task, const es
     const float *tables[ES_NATIVE_TABLES];
     place at[ES_NATIVE_BLOCKS];
     const int tiles = places_of(run, task, first, end, at);
-    chunk_tables(run, s, span->member, at, count, scratch.own, tables);
-    transform_blocks(run, task, span, at, count, s->parts > 1 ? OWN : OWN | SHARED, &scratch);
+    if (!s->few) {
+        chunk_tables(run, s, span->member, at, count, scratch.own, tables);
+        transform_blocks(run, task, span, at, count, s->parts > 1 ? OWN : OWN | SHARED, &scratch);
+    }
     float *weights = es_native_weights_at(run, s, span->member), *u = weights + s->weights;
     if (s->apart) es_native_bias(run, s, weights + s->bias);
     for (int channel = part * some, width; channel < to; channel += width) {
@@ -480,7 +506,8 @@ static int convolve_part(const es_native_run *run, const es_task *task, const es
         } else {
             u += es_weights_panel(s, width);
         }
-        panel_of_blocks(run, s, span, at, count, tables, &out, &scratch);
+        if (!s->few) multiply_blocks(run, s, at, count, tables, &out, scratch.products);
+        store_blocks(run, s, span, at, count, &out, &scratch);
     }
     return tiles;
 }

@@ -98,6 +98,7 @@ static block block_at(const es_native_plan *p, const es_stage *s, int panel, int
     b.in_place = in_place(s->op, b.channel, b.first, b.count);
     b.to =
         (size_t)((lanes * ES_NATIVE_LANES / s->kernels->pack * width + out) * s->kernels->places);
+    if (s->few) b.to = (size_t)(lanes * ES_NATIVE_LANES);
     return b;
 }
 
@@ -121,10 +122,26 @@ static block block_of_all(const es_native_plan *p, const es_stage *s, int index)
     return b;
 }
 
+/* The same of few channels out, side by side by channel in. */
+static void make_few(const es_native_run *run, const es_stage *s, const block *b, float *u,
+                     float *scratch) {
+    const size_t row = (size_t)(s->chunks * ES_NATIVE_LANES);
+    for (int o = 0; o < s->op->channels; o++, u += 9 * row) {
+        read_row(s->op, o, b->first, b->count, scratch);
+        es_native_round(run->plan->format, scratch, KERNELS);
+        for (int i = 0; i < KERNELS; i++)
+            u[b->to + (size_t)(i % 9) * row + (size_t)(i / 9)] = scratch[i];
+    }
+}
+
 /* As stored and then transformed to u; `soon`: the block that is made next.  Pairs are rounded then, once;
  * what is not, is rounded before. */
 static void make_block(const es_native_run *run, const es_stage *s, const block *b,
                        const block *soon, float *u, float *scratch) {
+    if (s->few) {
+        make_few(run, s, b, u, scratch);
+        return;
+    }
     const void *g = b->in_place, *later = soon->in_place ? soon->in_place : scratch;
     size_t row = (size_t)s->op->channels_in * 9 * sizeof(float);
     if (!g) {
