@@ -141,7 +141,7 @@ void es_native_clear_borders(const es_native_run *run, int group, int which, int
 typedef struct tiles_out {
     const es_native_span *span;
     int ty, tx, count, channel, width;
-    const float *products;
+    const float *products; /* of few channels out: the weights */
     size_t point;
     const float *bias;
 } tiles_out;
