@@ -128,7 +128,6 @@ static bool run_all(forward_run *f, int repeat) {
 }
 
 static void report_as_json(const forward_run *f, const char *in, const char *out) {
-    esrgan_session_info info = {.size = sizeof info};
     json j;
     json_begin(&j, stdout);
     json_text(&j, "model", f->path);
@@ -137,12 +136,7 @@ static void report_as_json(const forward_run *f, const char *in, const char *out
     json_list(&j, "shape");
     for (int i = 0; i < 4; i++) json_integer(&j, NULL, f->out_dims[i]);
     json_close_list(&j);
-    if (esrgan_session_get_info(f->session, &info, NULL) == ESRGAN_OK) {
-        json_text(&j, "backend", info.backend);
-        json_text(&j, "tier", info.tier);
-        json_text(&j, "precision", info.precision);
-        json_integer(&j, "threads", info.threads);
-    }
+    session_json(&j, f->session);
     json_number(&j, "open_s", f->open_s);
     json_list(&j, "run_s");
     for (int i = 0; i < f->runs; i++) json_number(&j, NULL, f->run_s[i]);

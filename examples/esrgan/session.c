@@ -192,6 +192,15 @@ esrgan_session *session_open(const esrgan_model *model, const run_settings *sett
     return session;
 }
 
+void session_json(json *to, const esrgan_session *session) {
+    esrgan_session_info info = {.size = sizeof info};
+    if (esrgan_session_get_info(session, &info, NULL) != ESRGAN_OK) return;
+    json_text(to, "backend", info.backend);
+    json_text(to, "tier", info.tier);
+    json_text(to, "precision", info.precision);
+    json_integer(to, "threads", info.threads);
+}
+
 /* ---- Figures ------------------------------------------------------------------------------ */
 
 const char *bytes_text(uint64_t bytes, char buffer[32]) {

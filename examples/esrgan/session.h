@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "esrgan.h"
+#include "json.h"
 #include "options.h"
 
 typedef struct model_settings {
@@ -40,6 +41,9 @@ void run_options(const run_settings *settings, esrgan_session_options *options);
 
 /* NULL after a complaint. */
 esrgan_session *session_open(const esrgan_model *model, const run_settings *settings);
+
+/* How a session computes, into the object that is open. */
+void session_json(json *to, const esrgan_session *session);
 
 /* Bytes as people read them: "1.5 GB" (powers of 1024). */
 const char *bytes_text(uint64_t bytes, char buffer[32]);

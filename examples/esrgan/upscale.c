@@ -342,16 +342,10 @@ static void report_as_text(const job *j, const report *r, size_t index, size_t c
 }
 
 static void session_as_json(json *to, const enlarger *e, const char *path, double open_s) {
-    esrgan_session_info info = {.size = sizeof info};
     json_begin(to, stdout);
     json_text(to, "model", path);
     json_integer(to, "scale", e->info.scale);
-    if (esrgan_session_get_info(e->session, &info, NULL) == ESRGAN_OK) {
-        json_text(to, "backend", info.backend);
-        json_text(to, "tier", info.tier);
-        json_text(to, "precision", info.precision);
-        json_integer(to, "threads", info.threads);
-    }
+    session_json(to, e->session);
     json_number(to, "open_s", open_s);
 }
 
