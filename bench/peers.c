@@ -223,20 +223,29 @@ static void make_ready(contest *t, part *p) {
     finish(p);
 }
 
-/* Rounds of one run each, as many as go into the time. */
+static double spent(const part *p) {
+    double sum = 0;
+    for (int i = 0; i < p->runs; i++) sum += p->run[i];
+    return sum;
+}
+
+/* Rounds of one run each.  An engine takes part in as many as go into its time, two at least: a slow one does
+ * not keep others from being measured more often. */
 static void take_turns(const contest *t, part *all, double budget) {
-    const double began = seconds();
-    for (int round = 0; round < ROUNDS; round++) {
-        const double so_far = seconds() - began;
-        if (round >= 2 && so_far + so_far / round > budget) return;
+    int running = ENGINES;
+    for (int round = 0; round < ROUNDS && running > 0; round++) {
+        running = 0;
         for (int i = 0; i < ENGINES; i++) {
-            if (all[i].status) continue;
+            part *p = &all[i];
+            const bool enough = round >= 2 && spent(p) * (round + 1) / round > budget;
+            if (p->status || p->runs < round || enough) continue;
             usleep(100000); /* the threads of the one before have gone to sleep */
             const double direct = t->direct / (THREADS * peak_fma(false, THREADS));
-            fputs("run\n", all[i].child.to);
-            fflush(all[i].child.to);
-            if (!listen(&all[i])) all[i].status = 2;
-            all[i].ratio[round] = direct / all[i].run[round];
+            fputs("run\n", p->child.to);
+            fflush(p->child.to);
+            if (!listen(p)) p->status = 2;
+            p->ratio[round] = direct / p->run[round];
+            running++;
         }
     }
 }
@@ -301,7 +310,7 @@ int bench_peers(const net_shape *shape, int size, const char *folder, output *to
         all[i].engine = &engines[i];
         make_ready(&t, &all[i]);
     }
-    take_turns(&t, all, 50);
+    take_turns(&t, all, 30);
     for (int i = 0; i < ENGINES; i++) {
         finish(&all[i]);
         for (int k = 0; k < all[i].runs && k < all[0].runs; k++)
