@@ -35,6 +35,7 @@ static int columns_of(const esrgan_model *model, int members, int height, int wi
         assert_true(columns == 1 || s->grid.columns == columns); /* all groups are alike */
         columns = s->grid.columns;
         assert_true(members == 1 || s->span_unit > 0); /* as es_native_shift wants it */
+        assert_int_equal(es_native_stretch(p, s->group), s->group + 1);
         /* Every stage does every tile once. */
         assert_int_equal(es_reach_of(s, 0).from, 0);
         assert_int_equal(es_reach_of(s, columns - 1).to, s->grid.across);
@@ -60,6 +61,7 @@ static void wide_pictures_have_columns(void **state) {
     /* Too few strips for two members to have spans: they share in all tasks. */
     assert_int_equal(columns_of(model, 2, 40, 1500), 1);
     assert_true(columns_of(model, 1, 40, 1500) > 1);
+    assert_true(columns_of(model, 1, 4, 1500) > 1); /* a single strip */
     for (int members = 5; members <= 40; members++) columns_of(model, members, 2400, 3000);
     esrgan_model_free(model);
 }
@@ -129,8 +131,8 @@ static void same_as_traced(const esrgan_model *model, esrgan_precision precision
 
 static void columns_make_no_difference(void **state) {
     (void)state;
-    /* The last column as wide as others, less; edges with four outputs, with one. */
-    static const int sizes[][2] = {{200, 1284}, {50, 1798}, {97, 2017}};
+    /* The last column as wide as others, less; edges with four outputs, with one; a single strip. */
+    static const int sizes[][2] = {{200, 1284}, {50, 1798}, {97, 2017}, {4, 1798}};
     esrgan_model *models[] = {model_of(&net, 3), model_of(&net_of_pairs, 4)};
     unsigned entry = 0;
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)

@@ -738,11 +738,15 @@ static size_t weights_of(es_native_plan *p, int group) {
     return (apart ? most * (size_t)p->members : copies ? 2 * all : end) * sizeof(float);
 }
 
-/* Its stages are convolutions, more than one, of which members make the weights for themselves. */
+/* Its stages are convolutions, more than one, of which members make the weights for themselves; not done in
+ * columns, all of which come before the next group, nor in spans. */
 static bool goes_on(const es_native_plan *p, int group) {
     const int first = p->group_first[group], end = p->group_first[group + 1];
-    for (int i = first; i < end; i++)
-        if (p->stages[i].kind != ES_STAGE_CONV || !p->stages[i].apart) return false;
+    for (int i = first; i < end; i++) {
+        const es_stage *s = &p->stages[i];
+        if (s->kind != ES_STAGE_CONV || !s->apart || s->grid.columns > 1 || s->span_unit > 0)
+            return false;
+    }
     return end > first + 1 && p->watch_count == 0 && !p->traced;
 }
 
