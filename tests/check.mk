@@ -21,6 +21,12 @@ check:
 	echo "==== all passed in $$(($$(date +%s) - began)) s"; \
 	echo "$(words $(CHECK_PARTS)) passed, 0 failed"
 
+# More of the pictures that test_sizes draws.
+.PHONY: check-sizes
+SEED  = 1000
+DRAWS = 2000
+check-sizes: $(BUILD)/tests/test_sizes ; ESRGAN_TEST_SEED=$(SEED) ESRGAN_TEST_DRAWS=$(DRAWS) $<
+
 check-unit: $(TEST_BIN:%=run-%)
 check-scripts: $(CHECK_SCRIPTS:%=run-%)
 
