@@ -15,9 +15,9 @@ ARM_WHOLE  = CC=$(ARM_CC) BUILD=$(ARM_BUILD) \
              BLAS_CFLAGS=-I/usr/include/aarch64-linux-gnu/openblas-pthread
 
 # What runs on which emulated CPU, the longest first; and the tiers that each CPU has to get.
-ARM_RUNS   = test_native@max test_direct@max test_session@max test_golden@max test_direct_kernels@max \
-             test_native_kernels@max test_native_kernels@cortex-a72 test_threads@max test_tiers@max \
-             test_tiers@cortex-a76 test_tiers@cortex-a72
+ARM_RUNS   = test_native@max test_sizes@max test_direct@max test_session@max test_golden@max \
+             test_direct_kernels@max test_native_kernels@max test_native_kernels@cortex-a72 \
+             test_threads@max test_tiers@max test_tiers@cortex-a76 test_tiers@cortex-a72
 ARM_TIERS_max        = neon neon neon
 ARM_TIERS_cortex-a76 = neon neon neon
 ARM_TIERS_cortex-a72 = neon neon neon

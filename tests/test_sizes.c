@@ -1,7 +1,8 @@
 /*
  * Pictures of sizes that nobody has thought of, by networks, tiers, precisions and numbers of threads drawn
  * with them: the same bits for all numbers of threads, for a session that has seen other sizes, and for a
- * traced run, which goes a way of its own; near to what OpenBLAS makes.
+ * traced run, which goes a way of its own; near to what OpenBLAS makes; in the memory that was estimated; and
+ * statistics taken on the way are those of what a traced run shows.
  *
  * ESRGAN_TEST_SEED and ESRGAN_TEST_DRAWS: other draws, more of them (make check-sizes).
  */
@@ -114,11 +115,6 @@ static float *run(esrgan_session *session, const picture *p) {
     return out;
 }
 
-static int see(void *context, const esrgan_trace_value *v) {
-    (void)context, (void)v;
-    return 0;
-}
-
 static esrgan_session *open(const esrgan_model *model, const esrgan_session_options *o) {
     esrgan_session *session;
     esrgan_error error;
@@ -127,12 +123,13 @@ static esrgan_session *open(const esrgan_model *model, const esrgan_session_opti
     return session;
 }
 
-/* Every picture by one session after the other; the first of them says what is wanted. */
-static bool agree(const esrgan_model *model, const esrgan_session_options *o, picture *pictures) {
+/* Some pictures by one session; the first one to make them says what is wanted. */
+static bool agree(const esrgan_model *model, const esrgan_session_options *o, picture *pictures,
+                  int count) {
     static const int order[] = {0, 1, 0};
     esrgan_session *session = open(model, o);
     bool same = true;
-    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+    for (int i = 0; i < count; i++) {
         picture *p = &pictures[order[i]];
         float *got = run(session, p);
         if (p->want) {
@@ -146,10 +143,56 @@ static bool agree(const esrgan_model *model, const esrgan_session_options *o, pi
     return same;
 }
 
+/* ---- Statistics ------------------------------------------------------------------------------ */
+
+enum { VALUES = 256 };
+
+/* What a run has shown, and how much of it another one shows, too. */
+typedef struct shown {
+    esrgan_statistics *values;
+    int count, alike;
+} shown;
+
+static int keep(void *context, const esrgan_trace_value *v) {
+    shown *s = context;
+    assert_true(s->count < VALUES);
+    s->values[s->count++] = *v->statistics;
+    return 0;
+}
+
+static bool near(double a, double b) { return fabs(a - b) <= 1e-9 * fabs(a); }
+
+static int look(void *context, const esrgan_trace_value *v) {
+    shown *s = context;
+    const esrgan_statistics *got = v->statistics, *want = &s->values[v->index];
+    assert_null(v->data);
+    assert_true(v->index < s->count);
+    s->alike += got->count == want->count && got->nan == want->nan && got->inf == want->inf &&
+                got->hash == want->hash && got->min == want->min && got->max == want->max &&
+                near(want->mean, got->mean) && near(want->rms, got->rms) &&
+                memcmp(got->sample, want->sample, sizeof want->sample) == 0;
+    return 0;
+}
+
+/* Traced, pictures are the same, and statistics of what is shown are those that are taken on the way. */
+static bool traces_alike(const esrgan_model *model, const esrgan_session_options *options,
+                         picture *pictures) {
+    shown s = {.values = malloc(VALUES * sizeof *s.values)};
+    assert_non_null(s.values);
+    esrgan_session_options o = *options;
+    o.trace_context = &s;
+    o.trace = keep, o.trace_content = ESRGAN_TRACE_BOTH;
+    bool same = agree(model, &o, pictures, 1);
+    o.trace = look, o.trace_content = ESRGAN_TRACE_STATISTICS;
+    same &= agree(model, &o, pictures, 1) && s.count > 20 && s.alike == s.count;
+    free(s.values);
+    return same;
+}
+
 /* Whether a traced session has the tier that another one has: direct convolutions are not traced. */
 static bool traces(const esrgan_model *model, const esrgan_session_options *o) {
     esrgan_session_options traced = *o;
-    traced.trace = see;
+    traced.trace = look;
     esrgan_session_info infos[2] = {{.size = sizeof *infos}, {.size = sizeof *infos}};
     for (int i = 0; i < 2; i++) {
         esrgan_session *session;
@@ -159,6 +202,27 @@ static bool traces(const esrgan_model *model, const esrgan_session_options *o) {
         esrgan_session_free(session);
     }
     return strcmp(infos[0].tier, infos[1].tier) == 0;
+}
+
+/* Whether a run takes as many bytes as are estimated, or up to 5 % less. */
+static bool fits(const esrgan_model *model, const esrgan_session_options *options,
+                 const picture *p) {
+    ledger l;
+    ledger_init(&l);
+    esrgan_session_options o = *options;
+    o.allocator = &l.allocator;
+    esrgan_session *session = open(model, &o);
+    const int64_t before = l.now;
+    uint64_t estimate;
+    assert_int_equal(
+        esrgan_estimate_memory(model, &o, 1, p->size.height, p->size.width, &estimate, NULL),
+        ESRGAN_OK);
+    l.peak = l.now;
+    free(run(session, p));
+    esrgan_session_free(session);
+    assert_int_equal(l.now, 0);
+    const double used = (double)(l.peak - before);
+    return used <= (double)estimate && used >= 0.95 * (double)estimate;
 }
 
 /* The largest difference from OpenBLAS in FP32, of the largest value. */
@@ -198,23 +262,20 @@ static void check_draw(esrgan_model *const *models, uint64_t number) {
     bool same = true;
     for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
         o.threads = threads[i];
-        same &= agree(model, &o, pictures);
+        same &= agree(model, &o, pictures, 3);
     }
-    if (traces(model, &o)) {
-        o.trace = see;
-        same &= agree(model, &o, pictures);
-    }
+    const bool fit = fits(model, &o, &pictures[0]),
+               alike = !traces(model, &o) || traces_alike(model, &o, pictures);
     for (int i = 0; i < 2; i++) {
         const double error = error_of(model, &pictures[i]);
         if (!(error <= worst[precision])) worst[precision] = error;
-        if (!same || !(error <= BOUND[precision]))
+        if (!same || !fit || !alike || !(error <= BOUND[precision]))
             fail_msg(
                 "seed %llu: network %d, precision %d, tier %s, %d threads, weights kept %d, %d x "
-                "%d and %d x %d: %s, error %g in picture %d",
+                "%d and %d x %d: same bits %d, memory %d, traces %d, error %g in picture %d",
                 (unsigned long long)number, which, precision, o.isa ? o.isa : "of choice",
                 threads[2], o.keep_weights, pictures[0].size.height, pictures[0].size.width,
-                pictures[1].size.height, pictures[1].size.width,
-                same ? "the same bits" : "other bits", error, i);
+                pictures[1].size.height, pictures[1].size.width, same, fit, alike, error, i);
     }
     for (int i = 0; i < 2; i++) free(pictures[i].in), free(pictures[i].want);
 }
