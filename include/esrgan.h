@@ -257,7 +257,8 @@ typedef struct esrgan_statistics {
 
 /*
  * One value as it comes into being, see esrgan_session_options.trace.  All pointers are valid
- * during the callback only.
+ * during the callback only.  Pictures of a batch come one after the other, each with N = 1 and
+ * with an index that begins at 0.
  */
 typedef struct esrgan_trace_value {
     size_t size;

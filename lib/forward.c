@@ -89,7 +89,6 @@ esrgan_status esrgan_forward(esrgan_session *session, int n, int height, int wid
     for (int i = 0; i < n && status == ESRGAN_OK; i++) {
         t.in = input + (size_t)i * (size_t)net->in_channels * t.in_plane;
         t.out = output + (size_t)i * (size_t)net->out_channels * t.out_plane;
-        session->context.trace_n = i;
         status = es_session_run(session, height, width, &io, (double)i / n, (i + 1.0) / n, error);
     }
     if (status != ESRGAN_OK) return status;

@@ -258,7 +258,6 @@ esrgan_status es_session_begin(esrgan_session *s, esrgan_error *error) {
     s->progress_state = (es_progress_state){.said = -1};
     s->context.progress_from = 0;
     s->context.progress_to = 1;
-    s->context.trace_n = 0;
     s->meter.refused = false;
     s->held = 0;
     return es_progress(&s->context, 0, error);

@@ -66,12 +66,6 @@ static void messages_are_cut_between_characters(void **state) {
         assert_true(strlen(message) < 508 && strlen(message) > 503);
         assert_null(strchr(message, '?'));
     }
-    esrgan_error error;
-    es_fail(&error, ESRGAN_E_CORRUPT, "inner");
-    es_error_prefix(&error, "file.pth");
-    assert_string_equal(error.message, "file.pth: inner");
-    assert_int_equal(error.status, ESRGAN_E_CORRUPT);
-    es_error_prefix(NULL, "x");
 }
 
 /* ---- Memory ----------------------------------------------------------------------------------- */

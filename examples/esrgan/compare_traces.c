@@ -15,7 +15,6 @@ typedef struct traces {
     const tensor *input;               /* --input, or NULL */
     const trace_value **refs, **tests; /* by layer; NULL where not dumped */
     comparison *result;
-    bool borrowed; /* the tester dumped no input: the reference's is used */
     tensor culprit_right, culprit_test, culprit_limit;
     double culprit_rms_limit;
 } traces;

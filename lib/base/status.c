@@ -98,8 +98,3 @@ esrgan_status es_fail(esrgan_error *error, esrgan_status status, const char *for
     memcpy(error->message, text, strlen(text) + 1);
     return status;
 }
-
-void es_error_prefix(esrgan_error *error, const char *prefix) {
-    if (error == NULL) return;
-    es_fail(error, error->status, "%s: %s", prefix, error->message);
-}

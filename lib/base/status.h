@@ -18,7 +18,4 @@
 esrgan_status es_fail(esrgan_error *error, esrgan_status status, const char *format, ...)
     ES_PRINTF(3, 4);
 
-/* Puts "prefix: " before the message that is there. */
-void es_error_prefix(esrgan_error *error, const char *prefix);
-
 #endif

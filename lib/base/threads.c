@@ -227,8 +227,6 @@ void es_team_free(es_team *team) {
     team_release(team, true);
 }
 
-int es_team_members(const es_team *team) { return team->members; }
-
 void es_team_run(es_team *team, es_job job, void *context) {
     if (team->members == 1) {
         job(context, 0, 1);

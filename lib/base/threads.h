@@ -19,7 +19,6 @@ typedef void (*es_job)(void *context, int member, int members);
 esrgan_status es_team_create(es_team **team, int members, const esrgan_allocator *a,
                              esrgan_error *error);
 void es_team_free(es_team *team); /* NULL is fine */
-int es_team_members(const es_team *team);
 
 /* Runs job on every member and returns when all have finished. */
 void es_team_run(es_team *team, es_job job, void *context);

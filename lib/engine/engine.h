@@ -49,7 +49,6 @@ typedef struct es_context {
     esrgan_trace_content trace_content;
     void *trace_context;
     const char *trace_filter;
-    int trace_n;        /* which picture of a batch this is (dims[0] stays 1) */
     void *engine_state; /* the engine's own, kept between runs; freed by its release */
 } es_context;
 
