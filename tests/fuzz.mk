@@ -5,7 +5,7 @@
 FUZZ_SECONDS ?= 300
 FUZZ_CC      ?= clang
 FUZZ_BUILD    = $(BUILD)-fuzz
-FUZZ_TARGETS  = zip pickle legacy open
+FUZZ_TARGETS  = zip pickle legacy open trace
 FUZZ_BIN      = $(FUZZ_TARGETS:%=$(BUILD)/fuzz/fuzz_%)
 
 .PHONY: fuzz check-fuzz fuzz-build fuzz-all $(FUZZ_TARGETS:%=fuzz-run-%)
@@ -19,6 +19,9 @@ fuzz-all: $(FUZZ_TARGETS:%=fuzz-run-%)
 # Reading needs neither engine nor kernels, which take longest to build.
 FUZZ_OBJ = $(filter $(OBJ)/lib/base/% $(OBJ)/lib/checkpoint/% $(OBJ)/lib/network/% $(OBJ)/lib/model.o,\
            $(LIB_OBJ))
+# What the command reads beside.
+$(BUILD)/fuzz/fuzz_trace: $(patsubst %,$(OBJ)/examples/esrgan/%.o,files json_read layer_names npy npz \
+                                  progress tensor trace_file)
 fuzz-build: $(FUZZ_BIN) $(BUILD)/fuzz/seeds.done
 
 $(BUILD)/fuzz/%: $(OBJ)/tests/fuzz/%.o $(FUZZ_OBJ)

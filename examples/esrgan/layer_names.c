@@ -164,13 +164,13 @@ static bool known_name(const char *raw, int blocks, int up_stages, char *name) {
         if (!strcmp(raw, WHOLE[i].theirs)) return strcpy(name, WHOLE[i].ours), true;
     if (!strncmp(raw, "body.", 5)) return block_name(raw + 5, false, name);
     if (!strncmp(raw, "RRDB_trunk.", 11)) return block_name(raw + 11, false, name);
-    if (sscanf(raw, "model.1.sub.%d%n", &n, &end) == 1 && end) {
+    if (sscanf(raw, "model.1.sub.%4d%n", &n, &end) == 1 && end) {
         if (n == blocks && !raw[end]) return strcpy(name, "conv_body"), true;
         return block_name(raw + 12, true, name);
     }
-    if (sscanf(raw, "model.%d%n", &n, &end) == 1 && end)
+    if (sscanf(raw, "model.%4d%n", &n, &end) == 1 && end)
         return old_name(n, raw + end, up_stages, name);
-    if ((sscanf(raw, "conv_up%d%n", &n, &end) == 1 || sscanf(raw, "upconv%d%n", &n, &end) == 1) &&
+    if ((sscanf(raw, "conv_up%4d%n", &n, &end) == 1 || sscanf(raw, "upconv%4d%n", &n, &end) == 1) &&
         end) {
         const char *rest = raw + end;
         if (*rest && strcmp(rest, ".pre") && strcmp(rest, ".act")) return false;
@@ -209,7 +209,7 @@ static bool onnx_name(const char *raw, int up_stages, char *name) {
     int n = 0;
     const char *op = onnx_path(raw, path);
     if (!strncmp(op, "Resize", 6) && !*path) {
-        sscanf(op, "Resize_%d", &n);
+        sscanf(op, "Resize_%4d", &n);
         snprintf(name, LAYER_NAME_SIZE, "up%d.nearest", n + 1);
     } else if (!strncmp(op, "Add_output", 10)) {
         snprintf(name, LAYER_NAME_SIZE, "%s", *path ? path : "trunk_sum");
@@ -217,7 +217,7 @@ static bool onnx_name(const char *raw, int up_stages, char *name) {
         char *shared = strstr(path, "lrelu");
         snprintf(name, LAYER_NAME_SIZE, "%s", path);
         if (!shared) return true;
-        sscanf(shared, "lrelu_%d", &n);
+        sscanf(shared, "lrelu_%4d", &n);
         *shared = 0;
         if (*path)
             snprintf(name, LAYER_NAME_SIZE, "%.120sconv%d.act", path, n + 1);

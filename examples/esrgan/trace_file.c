@@ -103,11 +103,11 @@ static void count_stages(const trace_file *trace, int *blocks, int *ups) {
     for (int i = 0; i < trace->count; i++) {
         const char *raw = trace->values[i].raw;
         end = 0;
-        if (sscanf(raw, "model.1.sub.%d%n", &n, &end) == 1 && end && n > highest) highest = n;
+        if (sscanf(raw, "model.1.sub.%4d%n", &n, &end) == 1 && end && n > highest) highest = n;
         end = 0;
-        if (sscanf(raw, "model.%d%n", &n, &end) == 1 && end && n > top) top = n;
-        if (sscanf(raw, "/model/model.1/sub/sub.%d/", &n) == 1 && n > highest) highest = n;
-        if (sscanf(raw, "/model/model.%d/", &n) == 1 && n > top) top = n;
+        if (sscanf(raw, "model.%4d%n", &n, &end) == 1 && end && n > top) top = n;
+        if (sscanf(raw, "/model/model.1/sub/sub.%4d/", &n) == 1 && n > highest) highest = n;
+        if (sscanf(raw, "/model/model.%4d/", &n) == 1 && n > top) top = n;
         resized += strstr(raw, "/Resize") != NULL;
     }
     *blocks = highest; /* the trunk's convolution follows the last block */
@@ -176,15 +176,25 @@ const trace_value *trace_find(const trace_file *trace, const char *name) {
     return NULL;
 }
 
-/* The last three of an array's dimensions; false where there are others that are not 1. */
-static bool last_three(const npy_header *header, int dims[3]) {
+/* The last three of an array's two to four dimensions; false, having complained, where there are others, or
+ * no pictures. */
+static bool last_three(const npy_header *header, const char *shown, int dims[3]) {
+    if (header->ndim < 2 || header->ndim > 4) {
+        complain("%s: an array of %d dimensions, expected N x C x H x W (or N x H x W x C)", shown,
+                 header->ndim);
+        return false;
+    }
+    for (int i = 0; i < header->ndim; i++)
+        if (header->dims[i] < 1 || header->dims[i] > INT_MAX) {
+            complain("%s: dimension %d is %lld, expected 1 to %d", shown, i,
+                     (long long)header->dims[i], INT_MAX);
+            return false;
+        }
     for (int i = 0; i < 3; i++) {
         int d = header->ndim - 3 + i;
-        int64_t size = d < 0 ? 1 : header->dims[d];
-        if (size < 1 || size > INT_MAX) return false;
-        dims[i] = (int)size;
+        dims[i] = d < 0 ? 1 : (int)header->dims[d];
     }
-    return header->ndim >= 2 && header->ndim <= 4;
+    return true;
 }
 
 static bool from_npy(const uint8_t *data, size_t size, const char *shown, bool nhwc,
@@ -193,11 +203,7 @@ static bool from_npy(const uint8_t *data, size_t size, const char *shown, bool n
     int d[3];
     to->v = NULL;
     if (!npy_parse(data, size, size, shown, &header)) return false;
-    if (!last_three(&header, d)) {
-        complain("%s: an array of %d dimensions, expected N x C x H x W (or N x H x W x C)", shown,
-                 header.ndim);
-        return false;
-    }
+    if (!last_three(&header, shown, d)) return false;
     bool as_nchw = like && d[0] == like->c && d[1] == like->h && d[2] == like->w;
     bool as_nhwc = like && d[2] == like->c && d[0] == like->h && d[1] == like->w;
     nhwc = nhwc || (as_nhwc && !as_nchw);
@@ -245,12 +251,18 @@ static double sample(const json_node *node) {
     return NAN;
 }
 
+/* A count: 0 where there is no number that can be one. */
+static uint64_t count_of(const json_node *object, const char *key) {
+    const double number = node_number(object, key, 0);
+    return number >= 0 && number < 0x1p63 ? (uint64_t)number : 0;
+}
+
 bool trace_stats(const trace_value *value, esrgan_statistics *stats) {
     const json_node *s = node_get(value->about, "stats"), *samples = node_get(s, "samples");
     if (!s || !samples || samples->type != JSON_ARRAY) return false;
     *stats =
-        (esrgan_statistics){.nan = (uint64_t)node_number(s, "nan", 0),
-                            .inf = (uint64_t)node_number(s, "inf", 0),
+        (esrgan_statistics){.nan = count_of(s, "nan"),
+                            .inf = count_of(s, "inf"),
                             .min = node_number(s, "min", NAN),
                             .max = node_number(s, "max", NAN),
                             .mean = node_number(s, "mean", NAN),

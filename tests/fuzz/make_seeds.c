@@ -1,4 +1,4 @@
-/* Writes the seeds of the fuzz targets into FOLDER/zip, pickle, legacy, open. */
+/* Writes the seeds of the fuzz targets into FOLDER/zip, pickle, legacy, open, trace. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +127,76 @@ static void networks(void) {
     }
 }
 
+/* An .npy file of this header and so many bytes of data. */
+static forge array(const char *header, size_t bytes, int version) {
+    forge f = {0};
+    forge_bytes(&f, "\x93NUMPY", 6);
+    forge_le(&f, (uint64_t)version, 2);
+    forge_le(&f, strlen(header), version > 1 ? 4 : 2);
+    forge_bytes(&f, header, strlen(header));
+    for (size_t i = 0; i < bytes; i++) forge_le(&f, i * 37 % 120, 1);
+    return f;
+}
+
+/* Arrays of all types and orders, and traces of them by the names of every layout. */
+static void traces(void) {
+    static const struct {
+        const char *header;
+        size_t bytes;
+        int version;
+    } arrays[] = {
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2, 3, 4), }\n", 96, 1},
+        {"{'descr': '>f8', 'fortran_order': True, 'shape': (2, 3, 4), }\n", 192, 2},
+        {"{\"descr\": \"<f2\", \"fortran_order\": False, \"shape\": (2, 3, 4, 2)}\n", 96, 3},
+        {"{'descr': '|u1', 'fortran_order': False, 'shape': (3, 4), }\n", 12, 1},
+    };
+    static const char *const manifests[] = {
+        "{\"format\": \"esrgan-trace\", \"version\": 1, \"layout\": \"NHWC\", \"model\": "
+        "{\"sha256\": \"00\"},"
+        " \"values\": [{\"name\": \"conv_first\", \"op\": \"conv\", \"shape\": [1, 2, 3, 4],"
+        " \"file\": \"a.npy\"}, {\"name\": \"body.0.rdb1.conv1.act\", \"layout\": \"NCHW\","
+        " \"file\": \"b.npy\", \"stats\": {\"min\": -1e3, \"nan\": 2, \"inf\": 0, \"hash\":"
+        " \"0123456789abcdef\", \"samples\": [1, NaN, -Infinity, \"-inf\"]}}]}",
+        "{\"format\": \"esrgan-trace\", \"values\": [{\"name\": \"model.1.sub.0.RDB1.conv1.0\"},"
+        "{\"name\": \"model.1.sub.1\", \"file\": \"a.npy\"}, {\"name\": \"model.3\"}, {\"name\":"
+        " \"model.10\", \"shape\": [2, 3, 4]}, {\"name\": \"\\u00e4\\ud83d\\ude42\"}]}",
+        "{\"format\": \"esrgan-trace\", \"values\": [{\"name\": "
+        "\"/body/body.0/rdb1/conv1/Conv_output_0\"},"
+        "{\"name\": \"/body/body.0/rdb1/lrelu_1/LeakyRelu_output_0\"}, {\"name\": "
+        "\"/Resize_1_output_0\"},"
+        "{\"name\": \"/Add_output_0\"}, {\"name\": \"netG.RRDB_trunk.0.RDB1.conv5.weight\"},"
+        "{\"name\": \"upconv1\"}]}",
+    };
+    forge made[4];
+    for (size_t i = 0; i < 4; i++) {
+        char name[16];
+        made[i] = array(arrays[i].header, arrays[i].bytes, arrays[i].version);
+        snprintf(name, sizeof name, "array%zu", i);
+        save("trace", name, made[i].data, made[i].size);
+    }
+    for (size_t i = 0; i < 6; i++) {
+        const char *manifest = manifests[i / 2];
+        const bool deflate = i % 2;
+        const forge_entry entries[] = {
+            {.name = "manifest.json",
+             .data = manifest,
+             .size = strlen(manifest),
+             .deflate = deflate},
+            {.name = "a.npy",
+             .data = made[i / 2].data,
+             .size = made[i / 2].size,
+             .deflate = deflate},
+            {.name = "b.npy", .data = made[2].data, .size = made[2].size, .zip64 = deflate},
+        };
+        forge f = {0};
+        char name[16];
+        forge_zip(&f, entries, 3, 0, deflate, NULL);
+        snprintf(name, sizeof name, "trace%zu", i);
+        save_forge("trace", name, &f);
+    }
+    for (size_t i = 0; i < 4; i++) forge_free(&made[i]);
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) return 2;
     root = argv[1];
@@ -134,5 +204,6 @@ int main(int argc, char **argv) {
     opcodes();
     tensors();
     networks();
+    traces();
     return 0;
 }
