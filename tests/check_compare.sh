@@ -207,6 +207,8 @@ broken; head -c 1000 ref/conv_first.npy >broken/conv_first.npy
 expect 2 "$ESRGAN" compare ref broken; said "broken/conv_first.npy: truncated .npy"
 broken; cp ref/conv_last.npy broken/conv_first.npy
 expect 2 "$ESRGAN" compare ref broken; said "broken/conv_first.npy: holds 3 x 80 x 96, but manifest.json says 8 x 20 x 24"
+broken; LC_ALL=C sed '1s/(1, 8,/(0, 8,/' ref/conv_first.npy >broken/conv_first.npy
+expect 2 "$ESRGAN" compare ref broken; said "broken/conv_first.npy: dimension 0 is 0, expected 1 to 2147483647"
 broken; echo "not an array" >broken/conv_first.npy
 expect 2 "$ESRGAN" compare ref broken; said "broken/conv_first.npy: not a .npy file"
 broken; echo '{"format": "esrgan-trace", "values": [{"name": "a"}, ]}' >broken/manifest.json
@@ -217,6 +219,16 @@ broken; echo '{"format": "esrgan-trace", "values": []}' >broken/manifest.json
 expect 2 "$ESRGAN" compare ref broken; said "lists no values"
 broken; sed -i 's/"name": "/"name": "layer_/' broken/manifest.json
 expect 2 "$ESRGAN" compare ref broken --model "$MODEL"; said "none of its .* names is known \(the first is 'layer_input'\)"
+# Values that no such network makes: of other channels; and one of another size than those around it, where the
+# reference is of that size.
+broken; echo '{"format": "esrgan-trace", "values": [{"name": "conv_hr.pre", "file": "../ref/conv_last.npy"}]}' >broken/manifest.json
+expect 2 "$ESRGAN" compare ref broken --model "$MODEL" --extract conv_hr.act -o extracted; said "conv_hr.pre: has 3 channels, the model's has 8"
+python3 -c "open('dot.ppm', 'wb').write(b'P6 1 1 255 \1\2\3')"
+expect 0 "$ESRGAN" trace -q "$MODEL" dot.ppm -o dot
+broken; sed -i 's/"shape": [^]]*], //; s/"stats": {[^}]*}/"stats": {}/' broken/manifest.json
+cp dot/body.1.rdb2.conv5.npy broken/
+expect 1 "$ESRGAN" compare dot broken --model "$MODEL" --json
+is "$(member match)" False "one value of another size"
 head -c 5000 ref.npz >cut.npz
 expect 2 "$ESRGAN" compare ref cut.npz; said "cut.npz: truncated or damaged .npz"
 cp ref.npz damaged.npz; printf 'XXXX' | dd of=damaged.npz bs=1 seek=3000 conv=notrunc 2>/dev/null

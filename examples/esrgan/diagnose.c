@@ -115,25 +115,12 @@ static int all_faults(fault faults[64]) {
     return n;
 }
 
-/* Readings of an input that change nothing or cannot be: transposing what is not square ... */
+/* Readings that do not fit are left out, by the size that the layer suspected has. */
 static bool possible(const suspect *s, int index, fault f) {
     const graph *g = s->from->g;
     if (!fault_applies(g, index, f)) return false;
-    int c = g->layers[index].channels_in;
-    bool square = s->right->h == s->right->w;
-    if (f.kind == FAULT_KERNEL_READ) return square || f.option != READ_TRANSPOSED;
-    if (f.kind != FAULT_INPUT_READ) return true;
-    switch (f.option) {
-    case READ_TRANSPOSED: return square;
-    case READ_PACKED_4:
-    case READ_UNPACKED_4: return c % 4 == 0;
-    case READ_PACKED_8:
-    case READ_UNPACKED_8: return c % 8 == 0;
-    case READ_CHW_AS_HWC:
-    case READ_HWC_AS_CHW:
-    case READ_REVERSED: return c > 1;
-    default: return true;
-    }
+    return (f.kind != FAULT_KERNEL_READ && f.kind != FAULT_INPUT_READ) ||
+           reading_fits((reading)f.option, g->layers[index].channels_in, s->right->h, s->right->w);
 }
 
 /* A wrong factor or slope in the last layer is found, not guessed. */

@@ -81,18 +81,7 @@ static bool compute(const evaluation *e, store *s, int index, int target, tensor
         int from = l->inputs[i];
         if (!s->values[from].v && !e->load(e->context, from, &s->values[from])) return false;
         inputs[i] = s->values[from];
-        if (inputs[i].c != e->g->layers[from].channels_out) {
-            complain("%s: has %d channels, the model's has %d", e->g->layers[from].name,
-                     inputs[i].c, e->g->layers[from].channels_out);
-            return false;
-        }
     }
-    for (int i = 1; i < l->input_count; i++)
-        if (inputs[i].h != inputs[0].h || inputs[i].w != inputs[0].w) {
-            complain("%s: its inputs have the sizes %d x %d and %d x %d", l->name, inputs[0].w,
-                     inputs[0].h, inputs[i].w, inputs[i].h);
-            return false;
-        }
     fault f = {FAULT_NONE, 0, 0};
     if ((e->where < 0 || e->where == index) && fault_applies(e->g, index, e->what)) f = e->what;
     bool disturbed = e->noise && !last;

@@ -350,11 +350,34 @@ static bool compute_reordered(const graph *g, int index, const tensor *inputs, t
     return good;
 }
 
+/* Complains of what a trace may hold: values that no such network makes. */
+static bool inputs_fit(const graph *g, int index, const tensor *inputs) {
+    const esrgan_layer *l = &g->layers[index];
+    for (int i = 0; i < l->input_count; i++) {
+        const esrgan_layer *from = &g->layers[l->inputs[i]];
+        if (inputs[i].c != from->channels_out) {
+            complain("%s: has %d channels, the model's has %d", from->name, inputs[i].c,
+                     from->channels_out);
+            return false;
+        }
+        if (inputs[i].h != inputs[0].h || inputs[i].w != inputs[0].w) {
+            complain("%s: its inputs have the sizes %d x %d and %d x %d", l->name, inputs[0].w,
+                     inputs[0].h, inputs[i].w, inputs[i].h);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool graph_compute(const graph *g, int index, const tensor *inputs, fault f, tensor *out,
                    tensor *bound) {
     const esrgan_layer *l = &g->layers[index];
     out->v = NULL;
     if (bound) bound->v = NULL;
+    if (!inputs_fit(g, index, inputs)) return false;
+    if ((f.kind == FAULT_INPUT_READ || f.kind == FAULT_KERNEL_READ) &&
+        !reading_fits((reading)f.option, l->channels_in, inputs[0].h, inputs[0].w))
+        f.kind = FAULT_NONE;
     switch (f.kind) {
     case FAULT_NONE: return compute_rightly(g, g->model, index, inputs, out, bound);
     case FAULT_OTHER_WEIGHTS: return compute_rightly(g, g->other, index, inputs, out, bound);

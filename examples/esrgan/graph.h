@@ -63,7 +63,8 @@ void fault_text(const graph *g, int index, fault f, char *text, size_t size);
 
 /*
  * Computes layer `index` from its inputs (in order).  `bound` may be NULL: it receives the sum of
- * magnitudes that rounding is measured against.  Inputs must fit the layer.  Complains.
+ * magnitudes that rounding is measured against.  A reading that does not fit the inputs changes nothing.
+ * Complains, of inputs that do not fit the layer, too.
  */
 bool graph_compute(const graph *g, int index, const tensor *inputs, fault f, tensor *out,
                    tensor *bound);

@@ -131,14 +131,23 @@ static size_t source(const tensor *t, reading how, size_t c, size_t y, size_t x)
     }
 }
 
+bool reading_fits(reading how, int c, int h, int w) {
+    switch (how) {
+    case READ_TRANSPOSED: return h == w;
+    case READ_PACKED_4:
+    case READ_UNPACKED_4: return c % 4 == 0;
+    case READ_PACKED_8:
+    case READ_UNPACKED_8: return c % 8 == 0;
+    case READ_CHW_AS_HWC:
+    case READ_HWC_AS_CHW:
+    case READ_REVERSED: return c > 1;
+    default: return true;
+    }
+}
+
 bool tensor_read_as(tensor *to, const tensor *from, reading how) {
     to->v = NULL;
-    bool by4 = how == READ_PACKED_4 || how == READ_UNPACKED_4;
-    bool by8 = how == READ_PACKED_8 || how == READ_UNPACKED_8;
-    if (how == READ_TRANSPOSED && from->h != from->w) return false;
-    if ((how == READ_CHW_AS_HWC || how == READ_HWC_AS_CHW || how == READ_REVERSED) && from->c < 2)
-        return false;
-    if ((by4 && from->c % 4) || (by8 && from->c % 8)) return false;
+    if (!reading_fits(how, from->c, from->h, from->w)) return false;
     if (!tensor_make(to, from->c, from->h, from->w)) return false;
     double *out = to->v;
     for (size_t c = 0; c < (size_t)from->c; c++)

@@ -55,7 +55,10 @@ typedef enum reading {
     READING_COUNT
 } reading;
 
-/* False where the reading makes no sense for this shape, or there is no memory. */
+/* Does the reading make sense for this shape, and move anything? */
+bool reading_fits(reading how, int c, int h, int w);
+
+/* False where the reading does not fit, or there is no memory. */
 bool tensor_read_as(tensor *to, const tensor *from, reading how);
 const char *reading_text(reading how, int channels);
 const char *reading_id(reading how, int channels);
