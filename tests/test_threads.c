@@ -1,6 +1,7 @@
 /* The team of threads: every member runs, barriers hold, creation may fail at any point. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -49,6 +50,35 @@ static void every_member_runs_every_job(void **state) {
         assert_int_equal(t.members, sizes[s]);
         es_team_free(team);
     }
+}
+
+/* Where the members of a job may run, and those that may run where the first one may. */
+typedef struct places {
+    cpu_set_t allowed;
+    atomic_int alike;
+} places;
+
+static void note_place(void *context, int member, int members) {
+    (void)member, (void)members;
+    places *p = context;
+    cpu_set_t mine;
+    if (sched_getaffinity(0, sizeof mine, &mine) == 0 && CPU_EQUAL(&mine, &p->allowed))
+        atomic_fetch_add(&p->alike, 1);
+}
+
+/* Members that have slept may step aside; they may run wherever they could before. */
+static void members_may_run_anywhere(void **state) {
+    (void)state;
+    enum { JOBS = 40, MEMBERS = 2 };
+    es_team *team = team_of(MEMBERS);
+    places p = {0};
+    assert_int_equal(sched_getaffinity(0, sizeof p.allowed, &p.allowed), 0);
+    for (int job = 0; job < JOBS; job++) {
+        usleep(3000);
+        es_team_run(team, note_place, &p);
+    }
+    assert_int_equal(atomic_load(&p.alike), JOBS * MEMBERS);
+    es_team_free(team);
 }
 
 enum { ROUNDS = 300 };
@@ -251,6 +281,7 @@ static void cgroup_quotas_are_read(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_member_runs_every_job),
+        cmocka_unit_test(members_may_run_anywhere),
         cmocka_unit_test(barriers_hold),
         cmocka_unit_test(members_hear_what_is_told),
         cmocka_unit_test(creation_may_fail_at_any_thread),

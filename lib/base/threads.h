@@ -1,6 +1,7 @@
 /*
  * A fixed team of threads.  The caller is member 0; members 1..n-1 sleep between jobs (after a
- * short spin).  One job at a time, started by the owner of the team.
+ * short spin).  One job at a time, started by the owner of the team.  Where there are as many cores, a member that
+ * is woken where its waker runs goes to another one; where it may run is not changed by that.
  */
 #ifndef ES_BASE_THREADS_H
 #define ES_BASE_THREADS_H
@@ -23,8 +24,8 @@ void es_team_free(es_team *team); /* NULL is fine */
 /* Runs job on every member and returns when all have finished. */
 void es_team_run(es_team *team, es_job job, void *context);
 
-/* Inside a job: waits until all members have come here.  Spins shortly, then sleeps or yields, so
- * that more members than cores still get on. */
+/* Inside a job: waits until all members have come here.  Spins shortly, then lets others have the core in between,
+ * then sleeps. */
 void es_team_barrier(es_team *team);
 
 /* The same in two halves: a member that has arrived may do something else that nobody waits for, and then
