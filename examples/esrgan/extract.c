@@ -52,31 +52,6 @@ static bool load_input(const extraction *x, int k, tensor *to) {
     return false;
 }
 
-static bool write_inputs(const extraction *x) {
-    const esrgan_layer *l = &x->g->layers[x->index];
-    tensor parts[8] = {{0}}, all = {0};
-    bool good = true;
-    for (int i = 0; good && i < l->input_count; i++) {
-        good = load_input(x, i, &parts[i]);
-        if (good && (parts[i].h != parts[0].h || parts[i].w != parts[0].w)) {
-            complain("--extract: the inputs of %s have different sizes", l->name);
-            good = false;
-        }
-    }
-    int channels = 0;
-    for (int i = 0; i < l->input_count; i++) channels += parts[i].c;
-    good = good && tensor_make(&all, channels, parts[0].h, parts[0].w);
-    double *to = all.v;
-    for (int i = 0; good && i < l->input_count; i++) {
-        memcpy(to, parts[i].v, tensor_count(&parts[i]) * sizeof *to);
-        to += tensor_count(&parts[i]);
-    }
-    good = good && write_tensor(x, "x.npy", &all);
-    for (int i = 0; i < l->input_count; i++) tensor_free(&parts[i]);
-    tensor_free(&all);
-    return good;
-}
-
 static bool write_weights(const extraction *x) {
     const esrgan_layer *l = &x->g->layers[x->index];
     size_t weights =
@@ -142,15 +117,17 @@ static bool write_repro(const extraction *x) {
     return good;
 }
 
-/* What float64 makes of x. */
+/* What the layer reads, and what float64 makes of it. */
 static bool write_right(const extraction *x) {
-    tensor inputs[8] = {{0}}, right = {0};
+    tensor inputs[8] = {{0}}, all = {0}, right = {0};
     int count = x->g->layers[x->index].input_count;
     bool good = true;
     for (int i = 0; good && i < count; i++) good = load_input(x, i, &inputs[i]);
     good = good && graph_compute(x->g, x->index, inputs, (fault){FAULT_NONE, 0, 0}, &right, NULL) &&
+           tensor_join(&all, inputs, count, false) && write_tensor(x, "x.npy", &all) &&
            write_tensor(x, "y_float64.npy", &right);
     for (int i = 0; i < count; i++) tensor_free(&inputs[i]);
+    tensor_free(&all);
     tensor_free(&right);
     return good;
 }
@@ -188,7 +165,7 @@ bool extract_layer(const compare_settings *settings, const graph *g, const trace
         return false;
     }
     make_repro(&x);
-    if (!make_folders(x.folder) || !write_inputs(&x) || !write_outputs(&x) || !write_right(&x) ||
+    if (!make_folders(x.folder) || !write_right(&x) || !write_outputs(&x) ||
         (g->layers[x.index].kernel && !write_weights(&x)) || !write_repro(&x))
         return false;
     tell("%s: x, %sy_ref, y_test, y_float64 and repro.py of %s", x.folder,

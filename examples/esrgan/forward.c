@@ -1,5 +1,4 @@
 /* esrgan forward: the network alone, tensor in, tensor out. */
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,11 +64,7 @@ static bool check_shape(forward_run *f, const char *name) {
         complain("%s: %d dimensions; expected 4 (N, C, H, W) or 3 (C, H, W)", name, h->ndim);
         return false;
     }
-    for (int i = 0; i < h->ndim; i++)
-        if (h->dims[i] < 1 || h->dims[i] > INT_MAX) {
-            complain("%s: dimension %d is %lld", name, i, (long long)h->dims[i]);
-            return false;
-        }
+    if (!npy_check_dims(h, name)) return false;
     if (h->dims[first] != f->info.in_channels) {
         complain("%s: %lld channels; %s takes %d", name, (long long)h->dims[first], f->path,
                  f->info.in_channels);

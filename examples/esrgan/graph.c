@@ -232,19 +232,6 @@ bool fault_applies(const graph *g, int index, fault f) {
     }
 }
 
-/* All inputs as one value, channels one after the other. */
-static bool join(const graph *g, int index, const tensor *inputs, bool reversed, tensor *all) {
-    const esrgan_layer *l = &g->layers[index];
-    if (!tensor_make(all, l->channels_in, inputs[0].h, inputs[0].w)) return false;
-    double *to = all->v;
-    for (int i = 0; i < l->input_count; i++) {
-        const tensor *in = &inputs[reversed ? l->input_count - 1 - i : i];
-        memcpy(to, in->v, tensor_count(in) * sizeof *to);
-        to += tensor_count(in);
-    }
-    return true;
-}
-
 /* A view of each input within the joined value. */
 static void split(const graph *g, int index, const tensor *all, tensor *views) {
     const esrgan_layer *l = &g->layers[index];
@@ -266,7 +253,7 @@ static bool compute_input_read(const graph *g, int index, const tensor *inputs, 
                                tensor *out) {
     tensor all = {0}, changed = {0};
     bool reversed = f.kind == FAULT_INPUTS_REVERSED;
-    bool good = join(g, index, inputs, reversed, &all) &&
+    bool good = tensor_join(&all, inputs, g->layers[index].input_count, reversed) &&
                 (reversed || tensor_read_as(&changed, &all, (reading)f.option)) &&
                 compute_joined(g, index, reversed ? &all : &changed, out);
     tensor_free(&all);
@@ -278,8 +265,9 @@ static bool compute_input_read(const graph *g, int index, const tensor *inputs, 
 static bool compute_kernel_read(const graph *g, int index, const tensor *inputs, reading how,
                                 tensor *out) {
     tensor all = {0}, turned = {0}, made = {0};
-    bool good = join(g, index, inputs, false, &all) && tensor_read_as(&turned, &all, how) &&
-                compute_joined(g, index, &turned, &made) && tensor_read_as(out, &made, how);
+    bool good = tensor_join(&all, inputs, g->layers[index].input_count, false) &&
+                tensor_read_as(&turned, &all, how) && compute_joined(g, index, &turned, &made) &&
+                tensor_read_as(out, &made, how);
     tensor_free(&all);
     tensor_free(&turned);
     tensor_free(&made);
@@ -289,8 +277,9 @@ static bool compute_kernel_read(const graph *g, int index, const tensor *inputs,
 static bool compute_padded(const graph *g, int index, const tensor *inputs, padding how,
                            tensor *out) {
     tensor all = {0}, wider = {0}, made = {0};
-    bool good = join(g, index, inputs, false, &all) && tensor_pad(&wider, &all, how) &&
-                compute_joined(g, index, &wider, &made) && tensor_crop(out, &made);
+    bool good = tensor_join(&all, inputs, g->layers[index].input_count, false) &&
+                tensor_pad(&wider, &all, how) && compute_joined(g, index, &wider, &made) &&
+                tensor_crop(out, &made);
     tensor_free(&all);
     tensor_free(&wider);
     tensor_free(&made);

@@ -1,6 +1,7 @@
 #include "npy.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,16 @@ bool npy_parse(const void *data, size_t size, uint64_t file_size, const char *na
                  (unsigned long long)(file_size > header->offset ? file_size - header->offset : 0));
         return false;
     }
+    return true;
+}
+
+bool npy_check_dims(const npy_header *header, const char *name) {
+    for (int i = 0; i < header->ndim; i++)
+        if (header->dims[i] < 1 || header->dims[i] > INT_MAX) {
+            complain("%s: dimension %d is %lld, expected 1 to %d", name, i,
+                     (long long)header->dims[i], INT_MAX);
+            return false;
+        }
     return true;
 }
 

@@ -27,6 +27,9 @@ typedef struct npy_header {
 bool npy_parse(const void *data, size_t size, uint64_t file_size, const char *name,
                npy_header *header);
 
+/* Does every dimension fit an int, and hold something?  Complains. */
+bool npy_check_dims(const npy_header *header, const char *name);
+
 /* Converts the data (at `data`, header->count elements) to C order.  binary64 to binary32 rounds
  * to nearest. */
 void npy_to_f32(const npy_header *header, const void *data, float *out);

@@ -20,6 +20,19 @@ bool tensor_copy(tensor *to, const tensor *from) {
     return true;
 }
 
+bool tensor_join(tensor *to, const tensor *parts, int count, bool reversed) {
+    int channels = 0;
+    for (int i = 0; i < count; i++) channels += parts[i].c;
+    if (!tensor_make(to, channels, parts[0].h, parts[0].w)) return false;
+    double *at = to->v;
+    for (int i = 0; i < count; i++) {
+        const tensor *part = &parts[reversed ? count - 1 - i : i];
+        memcpy(at, part->v, tensor_count(part) * sizeof *at);
+        at += tensor_count(part);
+    }
+    return true;
+}
+
 void tensor_free(tensor *t) {
     free(t->v);
     t->v = NULL;

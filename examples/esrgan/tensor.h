@@ -17,6 +17,9 @@ void tensor_free(tensor *t);
 size_t tensor_count(const tensor *t);
 bool tensor_same_shape(const tensor *a, const tensor *b);
 
+/* Values of one height and width as one, channels one after the other; the last one first where `reversed`. */
+bool tensor_join(tensor *to, const tensor *parts, int count, bool reversed);
+
 /* How b differs from a.  Elements where either is NaN or Inf are counted and otherwise left out,
  * but for those that are equal infinities or NaN in both. */
 typedef struct tensor_diff {

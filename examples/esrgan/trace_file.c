@@ -184,12 +184,7 @@ static bool last_three(const npy_header *header, const char *shown, int dims[3])
                  header->ndim);
         return false;
     }
-    for (int i = 0; i < header->ndim; i++)
-        if (header->dims[i] < 1 || header->dims[i] > INT_MAX) {
-            complain("%s: dimension %d is %lld, expected 1 to %d", shown, i,
-                     (long long)header->dims[i], INT_MAX);
-            return false;
-        }
+    if (!npy_check_dims(header, shown)) return false;
     for (int i = 0; i < 3; i++) {
         int d = header->ndim - 3 + i;
         dims[i] = d < 0 ? 1 : (int)header->dims[d];

@@ -1,7 +1,6 @@
 /* What others hand to the compare command: a trace in an .npz, or an array in an .npy, by the names that
  * files have. */
 #include <fcntl.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -40,9 +39,9 @@ static bool fuzz_told(bool good) {
 static void use(const tensor *t) {
     const size_t count = tensor_count(t);
     if (t->c < 1 || t->h < 1 || t->w < 1) abort();
-    size_t nans = isnan(t->v[count - 1]) ? 1 : 0;
-    for (size_t i = 0; i < count; i += 1 + count / 64) nans += isnan(t->v[i]) ? 1 : 0;
-    if (nans > 200) abort();
+    const volatile double *v = t->v;
+    for (size_t i = 0; i < count; i += 1 + count / 64) (void)v[i];
+    (void)v[count - 1];
 }
 
 static void array(const char *path) {
