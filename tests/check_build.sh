@@ -4,7 +4,7 @@
 #   - files include only what their room may know (lib/ is laid out in rooms, see README)
 #   - kernels take no memory, start no threads, do no input or output
 #   - the shared library exports esrgan_ names and all that the header declares; the static one
-#     defines none without a prefix of ours
+#     defines none without a prefix of ours; the shared one has no variables of a thread's own
 # Each check is also made to fail once, on purpose.
 set -u
 BUILD=${BUILD:-build}
@@ -206,6 +206,15 @@ done
 
 major=$(sed -n 's/^#define ESRGAN_VERSION_MAJOR  *\([0-9][0-9]*\)$/\1/p' include/esrgan.h)
 readelf -d "$shared" | grep -q "SONAME.*\[libesrgan.so.$major\]" || fail "the SONAME is not libesrgan.so.$major"
+
+# A thread's first look at such a variable takes the loader's lock: a host that holds it while it waits, in a
+# constructor or with a namespace of its own for the library (dlmopen), would wait for ever.
+has_thread_locals() { readelf -lW "$1" | grep -qw TLS; }
+
+has_thread_locals "$shared" && fail "$shared has variables of a thread's own"
+echo 'static __thread int x; int f(void); int f(void) { return x++; }' >"$scratch/local.c"
+$CC -shared -fPIC -o "$scratch/local.so" "$scratch/local.c"
+has_thread_locals "$scratch/local.so" || fail "a variable of a thread's own was not noticed"
 
 [ $failures = 0 ] || exit 1
 echo "check_build: header, include directions, symbols: fine"

@@ -78,70 +78,6 @@ static void counter_destroy(counter *c) {
     pthread_mutex_destroy(&c->mutex);
 }
 
-/* -1 where that is not known. */
-static int current_cpu(void) {
-#if defined(__linux__)
-    return sched_getcpu();
-#else
-    return -1;
-#endif
-}
-
-/* Set in a team's own threads, where each member can have a core; the caller's thread stays where it is. */
-static _Thread_local bool may_step_aside;
-
-/*
- * Leaves a CPU, if this thread runs there.  Who has slept is often woken where its waker runs, though others
- * idle (virtual CPUs that their host has put aside do not count as idle); two members take turns there then,
- * until the system evens that out, which takes longer than a small picture.
- */
-static void step_aside(int cpu) {
-#if defined(__linux__)
-    cpu_set_t all, others;
-    if (!may_step_aside || cpu < 0 || cpu >= CPU_SETSIZE || cpu != current_cpu()) return;
-    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
-    others = all;
-    CPU_CLR(cpu, &others);
-    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
-    sched_setaffinity(0, sizeof all, &all); /* it may go anywhere again, and stays */
-#else
-    (void)cpu;
-#endif
-}
-
-/* Returns once the value is no longer `old`: spins for so many seconds, lets others have the core in between until
- * as many as `patience` are over, then sleeps. */
-static void counter_wait(counter *c, unsigned old, double spin, double patience) {
-    const double begin = es_seconds();
-    double spent = 0;
-    do {
-        if (spent >= spin) sched_yield();
-        for (int i = 0; i < 16; i++) {
-            if (atomic_load_explicit(&c->value, memory_order_acquire) != old) return;
-            relax();
-        }
-        spent = es_seconds() - begin;
-    } while (spent < patience);
-    pthread_mutex_lock(&c->mutex);
-    /* Announced before the value is looked at again; counter_bump does it the other way round, so
-     * one of the two sees the other (both sequentially consistent). */
-    atomic_fetch_add(&c->sleepers, 1);
-    while (atomic_load(&c->value) == old) pthread_cond_wait(&c->changed, &c->mutex);
-    atomic_fetch_sub(&c->sleepers, 1);
-    const int waker = c->waker;
-    pthread_mutex_unlock(&c->mutex);
-    step_aside(waker);
-}
-
-static void counter_bump(counter *c) {
-    atomic_fetch_add(&c->value, 1);
-    if (atomic_load(&c->sleepers) == 0) return;
-    pthread_mutex_lock(&c->mutex);
-    c->waker = current_cpu();
-    pthread_cond_broadcast(&c->changed);
-    pthread_mutex_unlock(&c->mutex);
-}
-
 /* ---- The team ----------------------------------------------------------------------------- */
 
 typedef struct worker {
@@ -157,8 +93,9 @@ struct es_team {
     counter news;    /* one more each time a member tells something */
     _Alignas(ES_ALIGN) atomic_int busy;
     _Alignas(ES_ALIGN) atomic_int arrived;
-    es_job job; /* these three are written before start is bumped */
+    es_job job; /* these four are written before start is bumped */
     void *context;
+    pthread_t caller; /* who is member 0 of the job */
     bool stop;
     int members;
     bool room; /* each member can have a core */
@@ -167,12 +104,82 @@ struct es_team {
     worker *workers; /* of members 1.. */
 };
 
+/* ---- Waiting ------------------------------------------------------------------------------ */
+
+/* -1 where that is not known. */
+static int current_cpu(void) {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/*
+ * Leaves a CPU, if this thread runs there.  Who has slept is often woken where its waker runs, though others
+ * idle (virtual CPUs that their host has put aside do not count as idle); two members take turns there then,
+ * until the system evens that out, which takes longer than a small picture.
+ */
+static void step_aside(int cpu) {
+#if defined(__linux__)
+    cpu_set_t all, others;
+    if (cpu < 0 || cpu >= CPU_SETSIZE || cpu != current_cpu()) return;
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+    others = all;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return;
+    sched_setaffinity(0, sizeof all, &all); /* it may go anywhere again, and stays */
+#else
+    (void)cpu;
+#endif
+}
+
+/* Only a team's own threads move, and where each member can have a core: the caller's stays where it is.  (Told
+ * apart without a variable of the thread's own, which the loader's lock would guard.) */
+static bool may_step_aside(const es_team *team) {
+    return team->room && !pthread_equal(pthread_self(), team->caller);
+}
+
+/* Returns once the value is no longer `old`: spins, lets others have the core in between until as many seconds as
+ * `patience` are over, then sleeps. */
+static void counter_wait(const es_team *team, counter *c, unsigned old, double patience) {
+    const double begin = es_seconds();
+    double spent = 0;
+    do {
+        if (spent >= team->spin) sched_yield();
+        for (int i = 0; i < 16; i++) {
+            if (atomic_load_explicit(&c->value, memory_order_acquire) != old) return;
+            relax();
+        }
+        spent = es_seconds() - begin;
+    } while (spent < patience);
+    pthread_mutex_lock(&c->mutex);
+    /* Announced before the value is looked at again; counter_bump does it the other way round, so
+     * one of the two sees the other (both sequentially consistent). */
+    atomic_fetch_add(&c->sleepers, 1);
+    while (atomic_load(&c->value) == old) pthread_cond_wait(&c->changed, &c->mutex);
+    atomic_fetch_sub(&c->sleepers, 1);
+    const int waker = c->waker;
+    pthread_mutex_unlock(&c->mutex);
+    if (may_step_aside(team)) step_aside(waker);
+}
+
+static void counter_bump(counter *c) {
+    atomic_fetch_add(&c->value, 1);
+    if (atomic_load(&c->sleepers) == 0) return;
+    pthread_mutex_lock(&c->mutex);
+    c->waker = current_cpu();
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+/* ---- Members ------------------------------------------------------------------------------- */
+
 static void *work(void *argument) {
     worker *self = argument;
     es_team *team = self->team;
-    may_step_aside = team->room;
     for (unsigned seen = 0;; seen++) {
-        counter_wait(&team->start, seen, team->spin, team->spin);
+        counter_wait(team, &team->start, seen, team->spin);
         if (team->stop) return NULL;
         team->job(team->context, self->member, team->members);
         if (atomic_fetch_sub(&team->busy, 1) == 1) counter_bump(&team->finish);
@@ -286,10 +293,11 @@ void es_team_run(es_team *team, es_job job, void *context) {
     const unsigned finished = atomic_load(&team->finish.value);
     team->job = job;
     team->context = context;
+    team->caller = pthread_self();
     atomic_store(&team->busy, team->members - 1);
     counter_bump(&team->start);
     job(context, 0, team->members);
-    counter_wait(&team->finish, finished, team->spin, PATIENCE);
+    counter_wait(team, &team->finish, finished, PATIENCE);
 }
 
 unsigned es_team_arrive(es_team *team) {
@@ -303,7 +311,7 @@ unsigned es_team_arrive(es_team *team) {
 }
 
 void es_team_await(es_team *team, unsigned round) {
-    if (team->members > 1) counter_wait(&team->barrier, round, team->spin, PATIENCE);
+    if (team->members > 1) counter_wait(team, &team->barrier, round, PATIENCE);
 }
 
 void es_team_barrier(es_team *team) { es_team_await(team, es_team_arrive(team)); }
@@ -313,7 +321,7 @@ void es_team_tell(es_team *team) { counter_bump(&team->news); }
 unsigned es_team_told(es_team *team) { return atomic_load(&team->news.value); }
 
 void es_team_listen(es_team *team, unsigned told) {
-    counter_wait(&team->news, told, team->spin, PATIENCE);
+    counter_wait(team, &team->news, told, PATIENCE);
 }
 
 /* ---- How many CPUs ------------------------------------------------------------------------ */
