@@ -5,16 +5,13 @@
 enum { FAR = 3, GROUPS = 15 };
 
 bool es_copies_wanted(const es_copies *c) {
-    if (c->alone <= 0) return true;
-    return es_pace_cost(&c->together) > FAR * c->alone && c->groups < GROUPS;
+    const double alone = es_pace_cost(&c->alone);
+    return alone <= 0 || (es_pace_cost(&c->together) > FAR * alone && c->groups < GROUPS);
 }
 
-/* Alone it is the least that counts: where pages are touched for the first time, more is not the core's. */
+/* The first group alone does not count: pages may be touched for the first time. */
 void es_copies_learn(es_copies *c, bool each, int blocks, double seconds) {
-    if (!each)
-        es_pace_learn(&c->together, blocks, seconds);
-    else if (c->alone <= 0 || seconds < c->alone * blocks)
-        c->alone = seconds / blocks;
+    if (!each || c->groups > 0) es_pace_learn(each ? &c->alone : &c->together, blocks, seconds);
 }
 
 void es_copies_made(es_copies *c, bool each) { c->groups = each ? c->groups + 1 : 0; }

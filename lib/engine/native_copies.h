@@ -14,9 +14,8 @@
 #include "engine/portions.h"
 
 typedef struct es_copies {
-    es_pace together; /* what a block of kernels takes member 0, of late; ... */
-    double alone;     /* ... and at least, in seconds; 0: not known */
-    int groups;       /* made alone, one after the other */
+    es_pace together, alone; /* what a block of kernels takes member 0, of late */
+    int groups;              /* made alone, one after the other */
 } es_copies;
 
 /* Whether members make the next group's weights each for itself. */
