@@ -165,14 +165,14 @@ int bench_machine(output *to) {
     const struct {
         const char *name, *unit;
         double value;
-    } rows[] = {{"FP32 FMA, 512 bit", "GFLOP/s", peak_of(PEAK_FMA512, 2)},
-                {"FP32 FMA, 256 bit", "GFLOP/s", peak_of(PEAK_FMA256, 2)},
-                {"VDPBF16PS", "GFLOP/s", peak_of(PEAK_DOT, 2)},
-                {"TDPBF16PS (AMX)", "GFLOP/s", peak_of(PEAK_TILES, 2)},
-                {"no-operations", "G/s", peak_of(PEAK_NOTHING, 2)},
-                {"read, 1 MiB", "GB/s", read_bandwidth((size_t)1 << 20)},
-                {"read, 8 MiB", "GB/s", read_bandwidth((size_t)8 << 20)},
-                {"read, 1 GiB", "GB/s", read_bandwidth((size_t)1 << 30)}};
+    } rows[] = {{"FP32 FMA, 512 bit", "GFLOP/s a core", peak_of(PEAK_FMA512, 2)},
+                {"FP32 FMA, 256 bit", "GFLOP/s a core", peak_of(PEAK_FMA256, 2)},
+                {"VDPBF16PS", "GFLOP/s a core", peak_of(PEAK_DOT, 2)},
+                {"TDPBF16PS (AMX)", "GFLOP/s a core", peak_of(PEAK_TILES, 2)},
+                {"no-operations", "G/s a core", peak_of(PEAK_NOTHING, 2)},
+                {"read, 1 MiB", "GB/s, one core", read_bandwidth((size_t)1 << 20)},
+                {"read, 8 MiB", "GB/s, one core", read_bandwidth((size_t)8 << 20)},
+                {"read, 1 GiB", "GB/s, one core", read_bandwidth((size_t)1 << 30)}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (rows[i].value == 0) continue; /* no such instruction */
         fprintf(to->markdown, "| %s | %.0f %s |\n", rows[i].name, rows[i].value / 1e9,
