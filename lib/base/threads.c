@@ -99,7 +99,6 @@ struct es_team {
     bool stop;
     int members;
     bool room; /* each member can have a core */
-    double spin;
     esrgan_allocator allocator;
     worker *workers; /* of members 1.. */
 };
@@ -140,13 +139,15 @@ static bool may_step_aside(const es_team *team) {
     return team->room && !pthread_equal(pthread_self(), team->caller);
 }
 
+static double spin_of(const es_team *team) { return team->room ? SPIN_ROOM : SPIN_CROWD; }
+
 /* Returns once the value is no longer `old`: spins, lets others have the core in between until as many seconds as
  * `patience` are over, then sleeps. */
 static void counter_wait(const es_team *team, counter *c, unsigned old, double patience) {
-    const double begin = es_seconds();
+    const double begin = es_seconds(), spin = spin_of(team);
     double spent = 0;
     do {
-        if (spent >= team->spin) sched_yield();
+        if (spent >= spin) sched_yield();
         for (int i = 0; i < 16; i++) {
             if (atomic_load_explicit(&c->value, memory_order_acquire) != old) return;
             relax();
@@ -179,7 +180,7 @@ static void *work(void *argument) {
     worker *self = argument;
     es_team *team = self->team;
     for (unsigned seen = 0;; seen++) {
-        counter_wait(team, &team->start, seen, team->spin);
+        counter_wait(team, &team->start, seen, spin_of(team));
         if (team->stop) return NULL;
         team->job(team->context, self->member, team->members);
         if (atomic_fetch_sub(&team->busy, 1) == 1) counter_bump(&team->finish);
@@ -256,7 +257,6 @@ esrgan_status es_team_create(es_team **out, int members, const esrgan_allocator 
     team->allocator = *a;
     team->members = members;
     team->room = members <= es_cpu_count();
-    team->spin = team->room ? SPIN_ROOM : SPIN_CROWD;
     atomic_init(&team->busy, 0);
     atomic_init(&team->arrived, 0);
     if (members > 1) {
