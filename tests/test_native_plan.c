@@ -21,6 +21,7 @@ typedef struct toll {
     const es_native_plan *plan;
     int column;
     double all, longest;
+    es_native_run run; /* with an arena as large as the plan's, where groups have spans */
 } toll;
 
 /* Products and transforms of a register block. */
@@ -58,11 +59,8 @@ static bool add_task(void *context, const es_task *task) {
 /* A group of which each member does a span: of a pair, who is done takes the next unit. */
 static void add_spans(toll *t, int group) {
     const es_native_plan *p = t->plan;
-    const esrgan_allocator memory = es_allocator(NULL);
-    es_native_run run = {.plan = p, .arena = es_alloc(&memory, p->arena)};
-    assert_non_null(run.arena);
-    for (int m = 0; m < p->members; m++) atomic_init(&es_native_paces(&run)[m].cost, 0);
-    es_native_spans spans = {.run = &run, .group = group};
+    for (int m = 0; m < p->members; m++) atomic_init(&es_native_paces(&t->run)[m].cost, 0);
+    es_native_spans spans = {.run = &t->run, .group = group};
     es_native_spans_deal(&spans);
     double unit = 0;
     for (int i = p->group_first[group]; i < p->group_first[group + 1]; i++)
@@ -77,7 +75,6 @@ static void add_spans(toll *t, int group) {
     }
     const es_stage *s = &p->stages[p->group_first[group]];
     assert_int_equal(all, (s->grid.strips + spans.unit - 1) / spans.unit);
-    es_free(&memory, run.arena, p->arena);
     t->all += unit * all;
     t->longest += unit * longest;
 }
@@ -88,7 +85,9 @@ static double evenness(const esrgan_model *model, const es_native_kernels *kerne
     made_plan made;
     plan_make(&made, model->network, kernels, members, height, width);
     const es_native_plan *plan = made.plan;
-    toll t = {.plan = plan};
+    const esrgan_allocator memory = es_allocator(NULL);
+    toll t = {.plan = plan, .run = {.plan = plan, .arena = es_alloc(&memory, plan->arena)}};
+    assert_non_null(t.run.arena);
     for (int group = 0; group < plan->group_count; group++) {
         const es_stage *first = &plan->stages[plan->group_first[group]];
         for (t.column = 0; t.column < first->grid.columns; t.column++) {
@@ -98,6 +97,7 @@ static double evenness(const esrgan_model *model, const es_native_kernels *kerne
                 assert_true(es_native_schedule(made.plan, group, add_task, &t));
         }
     }
+    es_free(&memory, t.run.arena, plan->arena);
     plan_drop(&made);
     return t.all / (t.longest * members);
 }
