@@ -15,7 +15,7 @@ ARM_WHOLE  = CC=$(ARM_CC) BUILD=$(ARM_BUILD) \
              BLAS_CFLAGS=-I/usr/include/aarch64-linux-gnu/openblas-pthread
 
 # What runs on which emulated CPU, the longest first; and the tiers that each CPU has to get.
-ARM_RUNS   = test_native@max test_sizes@max test_direct@max test_session@max test_golden@max \
+ARM_RUNS   = test_direct@max test_sizes@max test_native@max test_golden@max test_session@max \
              test_direct_kernels@max test_native_kernels@max test_native_kernels@cortex-a72 \
              test_threads@max test_tiers@max test_tiers@cortex-a76 test_tiers@cortex-a72
 ARM_TIERS_max        = neon neon neon
@@ -26,14 +26,14 @@ ARM_TESTS  = $(sort $(foreach run,$(ARM_RUNS),$(call arm_part,$(run),1)))
 
 .PHONY: check-arm arm-alone arm-whole $(ARM_RUNS:%=arm-run-%)
 check-arm:
-	@if ! command -v $(ARM_CC) >/dev/null || ! command -v $(ARM_QEMU) >/dev/null; then \
+	+@if ! command -v $(ARM_CC) >/dev/null || ! command -v $(ARM_QEMU) >/dev/null; then \
 	  echo "skipped: check-arm needs $(ARM_CC) and $(ARM_QEMU) (make deps)"; \
 	elif ! ls $(ARM_NEEDS) >/dev/null 2>&1; then \
 	  echo "skipped: the whole library on AArch64 needs arm64 libraries (make deps-arm); kernels alone"; \
 	  $(MAKE) --no-print-directory arm-alone; \
 	else \
-	  $(MAKE) --no-print-directory -j$(JOBS) $(ARM_WHOLE) $(ARM_TESTS:%=$(ARM_BUILD)/tests/%) && \
-	  $(MAKE) --no-print-directory -j$(JOBS) arm-whole; \
+	  $(many_jobs) --no-print-directory $(ARM_WHOLE) $(ARM_TESTS:%=$(ARM_BUILD)/tests/%) && \
+	  $(side_by_side) arm-whole; \
 	fi
 
 arm-alone:
@@ -51,7 +51,7 @@ arm-whole: $(ARM_RUNS:%=arm-run-%)
 	done
 
 $(ARM_RUNS:%=arm-run-%): arm-run-%:
-	@OPENBLAS_NUM_THREADS=1 ESRGAN_TEST_SHARE=15 ESRGAN_TEST_SLOW=50 \
+	@OPENBLAS_NUM_THREADS=1 ESRGAN_TEST_SHARE=$(if $(filter test_sizes@%,$*),30,15) ESRGAN_TEST_SLOW=50 \
 	ESRGAN_TEST_TIERS='$(ARM_TIERS_$(call arm_part,$*,2))' timeout 900 \
 	  $(ARM_QEMU) -cpu $(call arm_part,$*,2) $(ARM_BUILD)/tests/$(call arm_part,$*,1) >$(ARM_BUILD)/$*.log 2>&1 \
 	  || { cat $(ARM_BUILD)/$*.log; echo "$* on AArch64 FAILED"; exit 1; }

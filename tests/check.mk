@@ -9,13 +9,19 @@ CHECK_PARTS    = check-format check-unit check-scripts check-baseline check-tsan
 .PHONY: tests check check-unit check-scripts $(TEST_BIN:%=run-%) $(CHECK_SCRIPTS:%=run-%)
 tests: $(TEST_BIN)
 
-# One part after the other, each with its time: parts that measure time must not disturb each other.
+# One part after the other, each with its time; within a part, programs run side by side.  What one of
+# them prints stands together, and those that take longest begin first.
+LONG_TESTS = $(filter $(foreach t,native sizes cut compare direct statistics,$(BUILD)/tests/test_$(t)),$(TEST_BIN))
+ALL_TESTS  = $(LONG_TESTS) $(filter-out $(LONG_TESTS),$(TEST_BIN))
+many_jobs  = $(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+side_by_side = $(many_jobs) --no-print-directory -Otarget
+
 check:
-	@$(MAKE) --no-print-directory -j$(JOBS) all tests
-	@began=$$(date +%s); \
+	+@$(many_jobs) --no-print-directory all tests
+	+@began=$$(date +%s); \
 	for part in $(CHECK_PARTS); do \
 	  echo "==== $$part"; start=$$(date +%s); \
-	  $(MAKE) --no-print-directory $$part || { echo "==== $$part FAILED"; exit 1; }; \
+	  $(side_by_side) $$part || { echo "==== $$part FAILED"; exit 1; }; \
 	  echo "==== $$part passed in $$(($$(date +%s) - start)) s"; \
 	done; \
 	echo "==== all passed in $$(($$(date +%s) - began)) s"; \
@@ -27,14 +33,14 @@ SEED  = 1000
 DRAWS = 2000
 check-sizes: $(BUILD)/tests/test_sizes ; ESRGAN_TEST_SEED=$(SEED) ESRGAN_TEST_DRAWS=$(DRAWS) $<
 
-check-unit: $(TEST_BIN:%=run-%)
+check-unit: $(ALL_TESTS:%=run-%)
 check-scripts: $(CHECK_SCRIPTS:%=run-%)
 
 $(TEST_BIN:%=run-%): run-%: % $(COMMAND)
 	BUILD=$(BUILD) $<
 
 $(CHECK_SCRIPTS:%=run-%): run-%: % all
-	@echo "== $<"; BUILD=$(BUILD) CC='$(CC)' bash $<; s=$$?; [ $$s = 77 ] && { echo "skipped: $<"; exit 0; } || exit $$s
+	@echo "== $<"; MAKEFLAGS= BUILD=$(BUILD) CC='$(CC)' bash $<; s=$$?; [ $$s = 77 ] && { echo "skipped: $<"; exit 0; } || exit $$s
 
 # The object of one kernel, CODE=kernels/..., and where it lies: check_code.sh looks into it.
 .PHONY: code

@@ -11,7 +11,7 @@ FUZZ_BIN      = $(FUZZ_TARGETS:%=$(BUILD)/fuzz/fuzz_%)
 .PHONY: fuzz check-fuzz fuzz-build fuzz-all $(FUZZ_TARGETS:%=fuzz-run-%)
 check-fuzz: ; +@$(call in_fuzz_build,15)
 fuzz:       ; +@$(call in_fuzz_build,$(FUZZ_SECONDS))
-in_fuzz_build = $(MAKE) -j$(JOBS) --no-print-directory fuzz-all BUILD=$(FUZZ_BUILD) CC='$(FUZZ_CC)' CFLAGS='-O1 -g' \
+in_fuzz_build = $(many_jobs) --no-print-directory fuzz-all BUILD=$(FUZZ_BUILD) CC='$(FUZZ_CC)' CFLAGS='-O1 -g' \
   SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' FUZZ_SECONDS=$(1)
 
 # Below: inside the build of its own.
