@@ -17,7 +17,7 @@
  *
  * where a factor can come from memory,
  *
- *   FROM_MEMORY(tiles)           for how many tiles of a register block, from the first on, it does
+ *   FROM_MEMORY(tiles, vectors)  for how many tiles of a register block, from the first on, it does
  *   vf_accumulate_at(sum, p, b)  sum = *p * b + sum, where compilers have to be told how
  *
  * and, where a product takes one lane of a vector (VL is 4 then),
@@ -53,7 +53,7 @@
 #include "native_winograd.h"
 
 #ifndef FROM_MEMORY
-#define FROM_MEMORY(tiles) 0
+#define FROM_MEMORY(tiles, vectors) 0
 #endif
 
 #ifndef vf_accumulate_at
@@ -387,7 +387,7 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         const float *near =
             later < 0 ? v[chunk + ES_NATIVE_AHEAD] + offset : ahead->v[later] + ahead->offset;
         for (; x != end; x += STEP, u += STEP * width, near += tiles_asked * ES_NATIVE_LANES) {
-            const float *x_again = FROM_MEMORY(tiles) > 0 ? again(x) : x;
+            const float *x_again = FROM_MEMORY(tiles, vectors) > 0 ? again(x) : x;
             VF_FOUR four[BLOCK];
             ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
@@ -401,7 +401,7 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
                     ES_UNROLL for (int o = 0; o < some; o++) w[o] =
                         vn_load(u + (c * width + (first + o) * VL) * PLACES);
                     ES_UNROLL for (int t = 0; t < tiles; t++) {
-                        if (t < FROM_MEMORY(tiles)) {
+                        if (t < FROM_MEMORY(tiles, vectors)) {
                             const int at = t * ES_NATIVE_LANES + c * PLACES;
                             ES_UNROLL for (int o = 0; o < some; o++) vf_accumulate_at(
                                 sum[t][first + o], (o % 2 ? x_again : x) + at, w[o]);
@@ -422,49 +422,39 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         vn_store(m + (t * width + o * VL) * PLACES, sum[t][o]);
 }
 
-ES_INLINE void multiply(int vectors, const float *const *v, size_t offset, int tiles,
-                        const float *u, int chunks, int add, float *m,
-                        const es_native_ahead *ahead) {
-#define ES_CASE(n)                                                                                 \
-    case n: block(n, vectors, v, offset, u, chunks, add, m, ahead); break
-    switch (tiles) {
-        ES_CASE(1);
-        ES_CASE(2);
-#if BLOCK >= 3
-        ES_CASE(3);
-#endif
-#if BLOCK >= 4
-        ES_CASE(4);
-#endif
-#if BLOCK >= 6
-        ES_CASE(5);
-        ES_CASE(6);
-#endif
-#if BLOCK >= 8
-        ES_CASE(7);
-        ES_CASE(8);
-#endif
-#if BLOCK >= 14
-        ES_CASE(9);
-        ES_CASE(10);
-        ES_CASE(11);
-        ES_CASE(12);
-        ES_CASE(13);
-        ES_CASE(14);
-#endif
+/*
+ * Each size of a block is a function of its own: where one function has them all, Clang 14 puts together what two
+ * of them have in common before it unrolls their loops, and then keeps sums in memory, which took 2.5 times as long
+ * with one vector of channels.
+ */
+#define ES_EACH_2(of)   of(1) of(2)
+#define ES_EACH_3(of)   ES_EACH_2(of) of(3)
+#define ES_EACH_6(of)   ES_EACH_3(of) of(4) of(5) of(6)
+#define ES_EACH_14(of)  ES_EACH_6(of) of(7) of(8) of(9) of(10) of(11) of(12) of(13) of(14)
+#define ES_EACH_(n, of) ES_EACH_##n(of)
+#define ES_EACH(n, of)  ES_EACH_(n, of)
+
+#define ES_BLOCK(n, name, vectors)                                                                 \
+    static void name##_##n(const float *const *v, size_t offset, const float *u, int chunks,       \
+                           int add, float *m, const es_native_ahead *ahead) {                      \
+        block(n, vectors, v, offset, u, chunks, add, m, ahead);                                    \
     }
-#undef ES_CASE
-}
+#define ES_BLOCK_PANEL(n) ES_BLOCK(n, panel, PANEL / VL)
+#define ES_BLOCK_LANES(n) ES_BLOCK(n, lanes, ES_NATIVE_LANES / VL)
+ES_EACH(BLOCK, ES_BLOCK_PANEL)
+ES_EACH(BLOCK, ES_BLOCK_LANES)
 
-static void multiply_panel(const float *const *v, size_t offset, int tiles, const float *u,
-                           int chunks, int add, float *m, const es_native_ahead *ahead) {
-    multiply(PANEL / VL, v, offset, tiles, u, chunks, add, m, ahead);
-}
-
-static void multiply_lanes(const float *const *v, size_t offset, int tiles, const float *u,
-                           int chunks, int add, float *m, const es_native_ahead *ahead) {
-    multiply(ES_NATIVE_LANES / VL, v, offset, tiles, u, chunks, add, m, ahead);
-}
+#define ES_MULTIPLY(name, entry)                                                                   \
+    static void multiply_##name(const float *const *v, size_t offset, int tiles, const float *u,   \
+                                int chunks, int add, float *m, const es_native_ahead *ahead) {     \
+        static void (*const blocks[])(const float *const *, size_t, const float *, int, int,       \
+                                      float *, const es_native_ahead *) = {ES_EACH(BLOCK, entry)}; \
+        blocks[tiles - 1](v, offset, u, chunks, add, m, ahead);                                    \
+    }
+#define ES_ENTRY_PANEL(n) panel_##n,
+#define ES_ENTRY_LANES(n) lanes_##n,
+ES_MULTIPLY(panel, ES_ENTRY_PANEL)
+ES_MULTIPLY(lanes, ES_ENTRY_LANES)
 
 #define ES_INSTANCE(shape, format)                                                                 \
     static void input_##shape##_##format(const void *const *rows, ptrdiff_t step, int channels,    \

@@ -1,6 +1,7 @@
 /*
  * Native kernels that multiply bfloat16 (AVX512_BF16): points and weights are pairs of channels, and
- * VDPBF16PS takes both channels of a pair at once.  Registers are as in avx512_native.c.
+ * VDPBF16PS takes both channels of a pair at once.  Registers, and what comes from memory, are as in
+ * avx512_native.c.
  */
 #include "x86/avx512_vector.h"
 
@@ -21,8 +22,13 @@ static inline __m512 vf_pair(__m512 even, __m512 odd) {
 #define vf_accumulate(sum, a, b)                                                                   \
     ((sum) = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_castps_si512(a),                               \
                               (__m512bh)_mm512_castps_si512(b)))
+#define vf_accumulate_at(sum, p, b) vf_accumulate(sum, vf_set1(*(p)), b)
+#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : 0)
 #else
 #define vf_accumulate(sum, a, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
+#define vf_accumulate_at(sum, p, b)                                                                \
+    __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*(p)))
+#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : 4)
 #endif
 
 #define BLOCK        14

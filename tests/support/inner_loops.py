@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Whether sums stay in registers: `objdump -d` of kernels on standard input, a line for each loop where
-they do not.  Of the functions whose names begin with the argument.
+they do not.  Of the functions whose names begin with one of the arguments.
 
 An innermost loop of a function is what lies between a branch backwards and its target, with no such
 branch in between.  Those with many multiply-adds are the register blocks."""
@@ -47,7 +47,7 @@ def innermost(code):
 
 
 def main():
-    wanted = sys.argv[1]
+    wanted = tuple(sys.argv[1:])
     blocks = 0
     for name, code in functions(sys.stdin):
         if not name.startswith(wanted):
@@ -62,7 +62,7 @@ def main():
                 print(f"{name}: a loop of {products} products goes by way of the stack "
                       f"{len(by_stack)} times, as in {by_stack[0]}")
     if blocks < LEAST:
-        print(f"{wanted}: {blocks} loops of {MANY} products and more, not {LEAST}")
+        print(f"{' '.join(wanted)}: {blocks} loops of {MANY} products and more, not {LEAST}")
 
 
 main()
