@@ -17,7 +17,8 @@
  *
  * where a factor can come from memory,
  *
- *   FROM_MEMORY(tiles, vectors)  for how many tiles of a register block, from the first on, it does
+ *   FROM_MEMORY(tiles)           for how many tiles of a register block, from the first on, it does; with one
+ *                                vector of channels, for which each is used once, it does for all
  *   vf_accumulate_at(sum, p, b)  sum = *p * b + sum, where compilers have to be told how
  *
  * and, where a product takes one lane of a vector (VL is 4 then),
@@ -52,8 +53,10 @@
 #include "native.h"
 #include "native_winograd.h"
 
-#ifndef FROM_MEMORY
-#define FROM_MEMORY(tiles, vectors) 0
+#ifdef FROM_MEMORY
+#define TILES_FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : FROM_MEMORY(tiles))
+#else
+#define TILES_FROM_MEMORY(tiles, vectors) 0
 #endif
 
 #ifndef vf_accumulate_at
@@ -387,7 +390,7 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
         const float *near =
             later < 0 ? v[chunk + ES_NATIVE_AHEAD] + offset : ahead->v[later] + ahead->offset;
         for (; x != end; x += STEP, u += STEP * width, near += tiles_asked * ES_NATIVE_LANES) {
-            const float *x_again = FROM_MEMORY(tiles, vectors) > 0 ? again(x) : x;
+            const float *x_again = TILES_FROM_MEMORY(tiles, vectors) > 0 ? again(x) : x;
             VF_FOUR four[BLOCK];
             ES_UNROLL for (int t = 0; t < tiles; t++) four[t] = vf_four(x + t * ES_NATIVE_LANES);
             ES_UNROLL for (int c = 0; c < 4; c++) {
@@ -401,7 +404,7 @@ ES_INLINE void block(int tiles, int vectors, const float *const *v, size_t offse
                     ES_UNROLL for (int o = 0; o < some; o++) w[o] =
                         vn_load(u + (c * width + (first + o) * VL) * PLACES);
                     ES_UNROLL for (int t = 0; t < tiles; t++) {
-                        if (t < FROM_MEMORY(tiles, vectors)) {
+                        if (t < TILES_FROM_MEMORY(tiles, vectors)) {
                             const int at = t * ES_NATIVE_LANES + c * PLACES;
                             ES_UNROLL for (int o = 0; o < some; o++) vf_accumulate_at(
                                 sum[t][first + o], (o % 2 ? x_again : x) + at, w[o]);

@@ -10,13 +10,13 @@
  * than twice the time.
  */
 #if defined(__clang__)
-#define vf_accumulate(sum, a, b)    ((sum) = vf_fma(a, b, sum))
-#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : ((tiles) + 1) / 2)
+#define vf_accumulate(sum, a, b) ((sum) = vf_fma(a, b, sum))
+#define FROM_MEMORY(tiles)       (((tiles) + 1) / 2)
 #else
 #define vf_accumulate(sum, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
 #define vf_accumulate_at(sum, p, b)                                                                \
     __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*(p)))
-#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : 4)
+#define FROM_MEMORY(tiles) 4
 #endif
 
 #define FEW_PIXELS   3

@@ -40,15 +40,15 @@ ES_INLINE void vf_turn(__m512d *r) {
 }
 
 #if defined(__clang__)
-#define vf_accumulate(sum, a, b)    ((sum) = vf_fma(a, b, sum))
-#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : ((tiles) + 1) / 2)
+#define vf_accumulate(sum, a, b) ((sum) = vf_fma(a, b, sum))
+#define FROM_MEMORY(tiles)       (((tiles) + 1) / 2)
 #else
 #define vf_accumulate(sum, a, b) __asm__("vfmadd231pd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
 #define vf_accumulate_at(sum, p, b)                                                                \
     __asm__("vfmadd231pd %2%{1to8%}, %1, %0"                                                       \
             : "+v"(sum)                                                                            \
             : "v"(b), "m"(*(const double *)(const void *)(p)))
-#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : 4)
+#define FROM_MEMORY(tiles) 4
 #endif
 
 #define BLOCK        14

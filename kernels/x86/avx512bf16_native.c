@@ -23,12 +23,12 @@ static inline __m512 vf_pair(__m512 even, __m512 odd) {
     ((sum) = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_castps_si512(a),                               \
                               (__m512bh)_mm512_castps_si512(b)))
 #define vf_accumulate_at(sum, p, b) vf_accumulate(sum, vf_set1(*(p)), b)
-#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : 0)
+#define FROM_MEMORY(tiles)          0
 #else
 #define vf_accumulate(sum, a, b) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b))
 #define vf_accumulate_at(sum, p, b)                                                                \
     __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*(p)))
-#define FROM_MEMORY(tiles, vectors) ((vectors) == 1 ? (tiles) : 4)
+#define FROM_MEMORY(tiles) 4
 #endif
 
 #define BLOCK        14
