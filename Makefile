@@ -19,9 +19,14 @@ SANITIZE ?=
 VERSION  := $(shell sed -n 's/^\#define ESRGAN_VERSION_STRING "\(.*\)"/\1/p' include/esrgan.h)
 SOMAJOR  := $(firstword $(subst ., ,$(VERSION)))
 
-# Objects live in a folder per set of flags, so that two builds never mix.
-FLAGHASH := $(shell printf '%s' '$(CC) $(CFLAGS) $(SANITIZE)' | cksum | cut -d' ' -f1)
+# Objects live in a folder per set of flags, so that two builds never mix; libraries are linked anew when flags
+# are others than those of the last time, but for `make install`, which takes what was built.
 BUILD    ?= build
+FLAGS     = $(BUILD)/flags
+LAST     := $(shell cat $(FLAGS) 2>/dev/null)
+FLAGHASH := $(if $(filter-out install,$(or $(MAKECMDGOALS),all)),,$(LAST))
+FLAGHASH := $(or $(FLAGHASH),$(shell printf '%s' \
+            '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) $(SANITIZE)' | cksum | cut -d' ' -f1))
 OBJ       = $(BUILD)/obj-$(FLAGHASH)
 
 # Without a compiler yet (make deps installs it): the machine's own.
@@ -109,16 +114,23 @@ $(OBJ)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(BUILDING) $(CFLAGS_ALL) $(ISAFLAGS) -c -o $@ $<
 
-$(STATIC): $(LIB_OBJ)
+ifneq ($(FLAGHASH),$(LAST))
+.PHONY: $(FLAGS)
+endif
+$(FLAGS):
+	@mkdir -p $(@D)
+	@echo $(FLAGHASH) >$@
+
+$(STATIC): $(LIB_OBJ) $(FLAGS)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call say,AR,$@)
-	$(Q)$(AR) rcs $@ $^
+	$(Q)$(AR) rcs $@ $(LIB_OBJ)
 
-$(SHARED): $(LIB_OBJ)
+$(SHARED): $(LIB_OBJ) $(FLAGS)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--no-undefined $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--no-undefined $(LDFLAGS_ALL) -o $@ $(LIB_OBJ) $(LIBS)
 	@ln -sf $(@F) $(BUILD)/$(SONAME)
 	@ln -sf $(SONAME) $(BUILD)/libesrgan.so
 

@@ -5,6 +5,7 @@
 #   - kernels take no memory, start no threads, do no input or output
 #   - the shared library exports esrgan_ names and all that the header declares; the static one
 #     defines none without a prefix of ours; the shared one has no variables of a thread's own
+#   - make builds anew when flags are others, but not to install
 # Each check is also made to fail once, on purpose.
 set -u
 BUILD=${BUILD:-build}
@@ -216,5 +217,13 @@ echo 'static __thread int x; int f(void); int f(void) { return x++; }' >"$scratc
 $CC -shared -fPIC -o "$scratch/local.so" "$scratch/local.c"
 has_thread_locals "$scratch/local.so" || fail "a variable of a thread's own was not noticed"
 
+# ---- Flags --------------------------------------------------------------------------------------
+
+# would_link GOAL: whether make, given flags that nothing was built with, would link the library anew.
+would_link() { make -n BUILD="$BUILD" CFLAGS="-O2 -DNOTHING_WAS_BUILT_WITH_THIS" "$1" | grep -q " rcs $static"; }
+
+would_link lib || fail "with other flags the library would stay as it is"
+would_link install && fail "make install would not take what was built"
+
 [ $failures = 0 ] || exit 1
-echo "check_build: header, include directions, symbols: fine"
+echo "check_build: header, include directions, symbols, flags: fine"
