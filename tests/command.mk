@@ -6,3 +6,5 @@ check-asan-command:
 	  echo "== $$t under AddressSanitizer"; \
 	  BUILD=$(ASAN_BUILD) bash $$t || exit 1; \
 	done
+# A part of the command that can be tested alone.
+$(BUILD)/tests/test_gate: $(OBJ)/examples/esrgan/gate.o

@@ -22,7 +22,7 @@ enum exit_code {
 
 /*
  * Messages.  All go to stderr as one line "esrgan: ..."; control characters (they come out of file
- * names) are shown as '?'.  A progress bar that stands on the line is wiped first.
+ * names) are shown as '?'.  A progress bar that stands on the line is wiped first.  For any thread.
  */
 void complain(const char *format, ...) PRINTF_LIKE(1, 2); /* an error; always shown          */
 void warn(const char *format, ...) PRINTF_LIKE(1, 2);     /* "esrgan: warning: ..."; likewise */
@@ -31,7 +31,7 @@ void tell(const char *format, ...) PRINTF_LIKE(1, 2);     /* what was done; sile
 /* Set by -q. */
 extern int quiet;
 
-/* The text of the last complain(), for reports that repeat it; "" before the first. */
+/* The text of this thread's last complain(), for reports that repeat it; "" before the first. */
 const char *last_complaint(void);
 
 /* Sub-commands.  argv[0] is the sub-command's name; the exit status comes back. */

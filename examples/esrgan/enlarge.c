@@ -57,8 +57,7 @@ static uint64_t picture_bytes(double width, double height, int channels, int bit
     return (uint64_t)(width * height * channels * bits / 8);
 }
 
-/* What the pictures take: the one read, the network's, and the final one where it differs. */
-static uint64_t pictures_bytes(const enlarger *e, const picture *in, int bits) {
+uint64_t enlarger_holds(const enlarger *e, const picture *in, int bits) {
     const esrgan_picture *p = &in->pixels;
     int width, height, scale = e->info.scale;
     enlarger_size(e, p->width, p->height, &width, &height);
@@ -67,16 +66,6 @@ static uint64_t pictures_bytes(const enlarger *e, const picture *in, int bits) {
                      picture_bytes((double)p->width * scale, (double)p->height * scale, p->channels,
                                    resized ? 16 : bits);
     return resized ? bytes + picture_bytes(width, height, p->channels, bits) : bytes;
-}
-
-static uint64_t available_memory(void) {
-    FILE *file = fopen("/proc/meminfo", "r");
-    char line[128];
-    unsigned long long kilobytes = 0;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) break;
-    if (file) fclose(file);
-    return kilobytes * 1024;
 }
 
 /* The largest tile with which a run stays within `room`; 0 where none does. */
@@ -95,7 +84,7 @@ static bool memory_suffices(const enlarger *e, const char *name, const picture *
     int width = in->pixels.width, height = in->pixels.height, reach = e->tile + 2 * e->tile_pad;
     if (e->tile && width > reach) width = reach;
     if (e->tile && height > reach) height = reach;
-    uint64_t run = run_bytes(e, width, height), held = pictures_bytes(e, in, bits);
+    uint64_t run = run_bytes(e, width, height), held = enlarger_holds(e, in, bits);
     if (run + held <= limit) return true;
     int tile = held < limit ? fitting_tile(e, limit - held) : 0;
     char need[32], have[32], pictures[32], way[96] = "";

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -67,10 +68,10 @@ void file_bytes_free(file_bytes *bytes) {
 
 /* "DIR/.esrgan-PID-N.tmp": short, so that a long target name does not make it too long. */
 static char *temporary_name(const char *path) {
-    static unsigned counter;
+    static atomic_uint counter;
     const char *name = path_name(path);
     return text_format("%.*s.esrgan-%ld-%u.tmp", (int)(name - path), path, (long)getpid(),
-                       counter++);
+                       atomic_fetch_add(&counter, 1));
 }
 
 bool file_create(file_out *out, const char *path) {

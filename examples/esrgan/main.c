@@ -25,12 +25,7 @@ enum { COMMAND_COUNT = sizeof COMMANDS / sizeof *COMMANDS };
 
 int quiet;
 
-static char last_message[1024];
-
-static void print_message(const char *prefix, const char *text) {
-    progress_wipe();
-    fprintf(stderr, "esrgan: %s%s\n", prefix, text);
-}
+static _Thread_local char last_message[1024];
 
 static void format_message(char *buffer, size_t size, const char *format, va_list arguments) {
     vsnprintf(buffer, size, format, arguments);
@@ -43,7 +38,7 @@ void complain(const char *format, ...) {
     va_start(arguments, format);
     format_message(last_message, sizeof last_message, format, arguments);
     va_end(arguments);
-    print_message("", last_message);
+    progress_say("esrgan: ", last_message);
 }
 
 void warn(const char *format, ...) {
@@ -52,7 +47,7 @@ void warn(const char *format, ...) {
     va_start(arguments, format);
     format_message(text, sizeof text, format, arguments);
     va_end(arguments);
-    print_message("warning: ", text);
+    progress_say("esrgan: warning: ", text);
 }
 
 void tell(const char *format, ...) {
@@ -62,8 +57,7 @@ void tell(const char *format, ...) {
     va_start(arguments, format);
     format_message(text, sizeof text, format, arguments);
     va_end(arguments);
-    progress_wipe();
-    fprintf(stderr, "%s\n", text);
+    progress_say("", text);
 }
 
 const char *last_complaint(void) { return last_message; }

@@ -1,6 +1,8 @@
 #include "progress.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -8,16 +10,26 @@
 
 #include "command.h"
 
-enum { BAR_CELLS = 30 };
+enum { BAR_CELLS = 30, GUARDED = 72 };
 
 static struct {
+    pthread_mutex_t lock;
     bool active, drawn;
     char title[64];
-    double started, shown, from, to;
-} bar;
+    double started, shown;
+    double done; /* of pictures side by side: those done and the shares of the others */
+    size_t pictures, finished; /* 0: one after the other */
+} bar = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* The thread's picture. */
+static _Thread_local struct { double from, to, done; } mine;
 
 static volatile sig_atomic_t signals;
-static char guarded[4096];
+
+/* Temporary files by thread. */
+static char guarded[GUARDED][4096];
+static atomic_int guards;
+static _Thread_local int guard = -1;
 
 double seconds_now(void) {
     struct timespec now;
@@ -25,12 +37,25 @@ double seconds_now(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void progress_begin(const char *title) {
+static void begin(void) {
     bar.active = !quiet && isatty(STDERR_FILENO);
     bar.drawn = false;
     bar.started = seconds_now();
-    bar.shown = bar.from = 0;
-    bar.to = 1;
+    bar.shown = 0;
+}
+
+void progress_batch(size_t pictures) {
+    begin();
+    bar.pictures = pictures;
+    bar.finished = 0;
+    bar.done = 0;
+}
+
+void progress_begin(const char *title) {
+    mine.from = 0;
+    mine.to = 1;
+    if (bar.pictures > 0) return;
+    begin();
     const char *slash = strrchr(title, '/');
     snprintf(bar.title, sizeof bar.title, "%s", slash ? slash + 1 : title);
     for (char *c = bar.title; *c; c++)
@@ -38,8 +63,8 @@ void progress_begin(const char *title) {
 }
 
 void progress_span(double from, double to) {
-    bar.from = from;
-    bar.to = to;
+    mine.from = from;
+    mine.to = to;
 }
 
 static void draw(double done, double now) {
@@ -53,23 +78,43 @@ static void draw(double done, double now) {
         int seconds = (int)((now - bar.started) * (1 - done) / done + 0.5);
         snprintf(left, sizeof left, "  %d:%02d left", seconds / 60, seconds % 60);
     }
+    if (bar.pictures > 0)
+        snprintf(bar.title, sizeof bar.title, "%zu of %zu", bar.finished, bar.pictures);
     fprintf(stderr, "\r\033[K%s [%s] %3d %%%s", bar.title, cells, (int)(done * 100), left);
     fflush(stderr);
     bar.drawn = true;
     bar.shown = now;
 }
 
+/* The thread's picture is done up to this share of it. */
+static void update(double share) {
+    if (share < 0) share = 0;
+    if (share > 1) share = 1;
+    pthread_mutex_lock(&bar.lock);
+    bar.done += share - mine.done;
+    mine.done = share;
+    const double now = seconds_now();
+    if (bar.active && now - bar.shown >= 0.1)
+        draw(bar.pictures > 0 ? bar.done / (double)bar.pictures : share, now);
+    pthread_mutex_unlock(&bar.lock);
+}
+
 int progress_update(void *context, double done) {
     (void)context;
-    if (bar.active) {
-        double now = seconds_now();
-        double share = bar.from + (bar.to - bar.from) * done;
-        if (now - bar.shown >= 0.1) draw(share < 0 ? 0 : share > 1 ? 1 : share, now);
-    }
+    update(mine.from + (mine.to - mine.from) * done);
     return interrupted();
 }
 
-void progress_wipe(void) {
+void progress_next(void) {
+    if (bar.pictures == 0) return;
+    update(1);
+    mine.done = 0;
+    pthread_mutex_lock(&bar.lock);
+    bar.finished++;
+    pthread_mutex_unlock(&bar.lock);
+}
+
+static void wipe(void) {
     if (!bar.drawn) return;
     fputs("\r\033[K", stderr);
     fflush(stderr);
@@ -77,14 +122,23 @@ void progress_wipe(void) {
 }
 
 void progress_end(void) {
-    progress_wipe();
+    if (bar.pictures > 0) return;
+    wipe();
     bar.active = false;
+}
+
+void progress_say(const char *before, const char *text) {
+    pthread_mutex_lock(&bar.lock);
+    wipe();
+    fprintf(stderr, "%s%s\n", before, text);
+    pthread_mutex_unlock(&bar.lock);
 }
 
 static void on_signal(int number) {
     (void)number;
     if (++signals == 1) return;
-    if (guarded[0]) unlink(guarded);
+    for (int i = 0; i < GUARDED; i++)
+        if (guarded[i][0]) unlink(guarded[i]);
     _exit(EXIT_INTERRUPTED);
 }
 
@@ -104,10 +158,12 @@ void interrupt_watch(void) {
 bool interrupted(void) { return signals != 0; }
 
 void interrupt_guard(const char *temporary) {
-    char next[sizeof guarded] = "";
-    if (temporary && strlen(temporary) < sizeof guarded) strcpy(next, temporary);
+    if (guard < 0) guard = atomic_fetch_add(&guards, 1);
+    if (guard >= GUARDED) return;
+    char *name = guarded[guard], next[sizeof guarded[0]] = "";
+    if (temporary && strlen(temporary) < sizeof next) strcpy(next, temporary);
     /* First byte last: the handler sees a whole name or none. */
-    guarded[0] = 0;
-    memcpy(guarded + 1, next + 1, sizeof guarded - 1);
-    guarded[0] = next[0];
+    name[0] = 0;
+    memcpy(name + 1, next + 1, sizeof next - 1);
+    name[0] = next[0];
 }

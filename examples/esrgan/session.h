@@ -48,7 +48,8 @@ void session_json(json *to, const esrgan_session *session);
 /* Bytes as people read them: "1.5 GB" (powers of 1024). */
 const char *bytes_text(uint64_t bytes, char buffer[32]);
 
-/* Most memory this process has held. */
+/* Most memory this process has held, and what the machine has free; 0 where it does not say. */
 uint64_t peak_rss(void);
+uint64_t available_memory(void);
 
 #endif

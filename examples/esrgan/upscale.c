@@ -4,27 +4,15 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "enlarge.h"
 #include "esrgan.h"
 #include "files.h"
-#include "json.h"
 #include "options.h"
-#include "picture.h"
 #include "progress.h"
-#include "session.h"
+#include "upscale.h"
 
-/* --ext; the order is that of EXTENSION_CHOICES. */
-enum { EXT_AUTO };
-static const char *const EXTENSION_CHOICES[] = {"auto", "png", "jpg", "webp", "tif", NULL};
+/* The order is that of --ext. */
+const char *const UPSCALE_EXTENSIONS[] = {"auto", "png", "jpg", "webp", "tif", NULL};
 static const char *const BITS_CHOICES[] = {"auto", "8", "16", NULL};
-
-typedef struct upscale_settings {
-    const char *out, *suffix;
-    double factor;
-    int tile, tile_pad;
-    int extension, bits, quality, lossless;
-    int recursive, skip_existing, json, fp32;
-} upscale_settings;
 
 static const option OPTIONS[] = {
     {.letter = 'i',
@@ -73,7 +61,7 @@ static const option OPTIONS[] = {
      .value = "EXT",
      .help = "auto (default: as OUT says, else as the input), png, jpg, webp or tif.",
      .offset = offsetof(upscale_settings, extension),
-     .choices = EXTENSION_CHOICES},
+     .choices = UPSCALE_EXTENSIONS},
     {.name = "bits",
      .kind = OPTION_CHOICE,
      .value = "N",
@@ -96,6 +84,15 @@ static const option OPTIONS[] = {
      .kind = OPTION_FLAG,
      .help = "Go into folders within folders; OUT gets the same ones.",
      .offset = offsetof(upscale_settings, recursive)},
+    {.name = "at-once",
+     .kind = OPTION_INT,
+     .value = "N",
+     .help = "Pictures of a batch worked at side by side; 1: one after the other, as with "
+             "--max-memory. Default: one more than threads, of which large ones are enlarged one "
+             "by one on all threads, small ones on a thread each.",
+     .offset = offsetof(upscale_settings, at_once),
+     .min = 1,
+     .max = 64},
     {.name = "skip-existing",
      .kind = OPTION_FLAG,
      .help = "Leave out pictures whose result is there already: goes on where a batch stopped. "
@@ -113,16 +110,6 @@ static const option OPTIONS[] = {
 };
 
 /* ---- What is to be done ------------------------------------------------------------------- */
-
-typedef struct job {
-    char *in, *out;
-    const char *clash; /* the input before it whose result has the same name, or NULL */
-} job;
-
-typedef struct batch {
-    job *jobs;
-    size_t count, room;
-} batch;
 
 /* Takes over both names. */
 static bool add_job(batch *b, char *in, char *out) {
@@ -158,7 +145,7 @@ static char *result_name(const upscale_settings *s, const char *in, const char *
     const char *extension = path_extension(name);
     int stem = (int)(strlen(name) - strlen(extension) - (*extension ? 1 : 0));
     if (s->extension != EXT_AUTO)
-        extension = EXTENSION_CHOICES[s->extension];
+        extension = UPSCALE_EXTENSIONS[s->extension];
     else if (picture_format_of(extension) == PICTURE_OTHER)
         extension = "png";
     int before = folder ? (int)strlen(folder) : (int)(path_name(in) - in);
@@ -236,143 +223,16 @@ static int plan(batch *b, const upscale_settings *s, const operand_list *operand
     return mark_clashes(b) ? -1 : EXIT_FAILED;
 }
 
-/* ---- Doing it ----------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------- */
 
-typedef enum outcome { DONE, SKIPPED, FAILED, CANCELLED } outcome;
-
-typedef struct report {
-    outcome outcome;
-    int width, height, out_width, out_height;
-    double read_s, run_s, write_s;
-    bool fell_back;
-} report;
-
-static picture_format result_format(const upscale_settings *s, const char *out) {
-    const char *extension =
-        s->extension != EXT_AUTO ? EXTENSION_CHOICES[s->extension] : path_extension(out);
-    picture_format format = picture_format_of(extension);
-    return format == PICTURE_OTHER ? PICTURE_PNG : format;
-}
-
-static int result_bits(const upscale_settings *s, const picture *in, picture_format format) {
-    if (!picture_format_deep(format)) return 8;
-    return s->bits == 0 ? in->pixels.bits : s->bits == 1 ? 8 : 16;
-}
-
-/* The folder of a file that is about to be written. */
-static bool make_folder_of(const char *path) {
-    const char *name = path_name(path);
-    if (name == path || !strcmp(path, "-")) return true;
-    char *folder = text_format("%.*s", (int)(name - path), path);
-    bool good = folder && (is_folder(folder) || make_folders(folder));
-    free(folder);
-    return good;
-}
-
-static bool may_write(const job *j) {
-    if (j->clash) {
-        complain("%s: its result %s is already that of %s", j->in, j->out, j->clash);
-        return false;
-    }
-    if (strcmp(j->in, "-") && strcmp(j->out, "-") && is_file(j->in) && same_file(j->in, j->out)) {
-        complain("%s: the result would replace the picture itself; use -o or --suffix", j->in);
-        return false;
-    }
-    return true;
-}
-
-static bool upscale_one(enlarger *e, const upscale_settings *s, const job *j, report *r) {
-    const char *name = strcmp(j->in, "-") ? j->in : "standard input";
-    picture in, out = {0};
-    double started = seconds_now();
-    if (!may_write(j) || !picture_read(j->in, &in)) return false;
-    r->width = in.pixels.width;
-    r->height = in.pixels.height;
-    r->read_s = seconds_now() - started;
-    picture_write_options how = {
-        .format = result_format(s, j->out), .quality = s->quality, .lossless = s->lossless};
-    progress_begin(name);
-    started = seconds_now();
-    bool good = enlarge(e, name, &in, result_bits(s, &in, how.format), &out);
-    r->run_s = seconds_now() - started;
-    progress_end();
-    picture_free(&in);
-    if (!good || interrupted()) {
-        picture_free(&out);
-        return false;
-    }
-    r->out_width = out.pixels.width;
-    r->out_height = out.pixels.height;
-    r->fell_back = e->fell_back;
-    started = seconds_now();
-    good = make_folder_of(j->out) && picture_write(j->out, &out, &how);
-    r->write_s = seconds_now() - started;
-    picture_free(&out);
-    return good;
-}
-
-static void report_as_json(json *to, const job *j, const report *r) {
-    static const char *const words[] = {"done", "skipped", "failed", "cancelled"};
-    json_object(to, NULL);
-    json_text(to, "input", j->in);
-    json_text(to, "output", j->out);
-    json_text(to, "status", words[r->outcome]);
-    if (r->outcome == FAILED) json_text(to, "error", last_complaint());
-    if (r->outcome == DONE) {
-        json_integer(to, "width", r->width);
-        json_integer(to, "height", r->height);
-        json_integer(to, "out_width", r->out_width);
-        json_integer(to, "out_height", r->out_height);
-        json_number(to, "read_s", r->read_s);
-        json_number(to, "run_s", r->run_s);
-        json_number(to, "write_s", r->write_s);
-        json_bool(to, "repeated_fp32", r->fell_back);
-    }
-    json_close_object(to);
-}
-
-static void report_as_text(const job *j, const report *r, size_t index, size_t count) {
-    char place[48] = "";
-    if (count > 1) snprintf(place, sizeof place, "[%zu/%zu] ", index + 1, count);
-    if (r->outcome == SKIPPED)
-        tell("%s%s: skipped, %s is there", place, j->in, j->out);
-    else if (r->outcome == DONE)
-        tell("%s%s -> %s: %dx%d -> %dx%d, %.2f s", place, j->in, j->out, r->width, r->height,
-             r->out_width, r->out_height, r->read_s + r->run_s + r->write_s);
-}
-
-static void session_as_json(json *to, const enlarger *e, const char *path, double open_s) {
+static void session_as_json(json *to, const enlarger *e, const char *path, double open_s,
+                            int at_once) {
     json_begin(to, stdout);
     json_text(to, "model", path);
     json_integer(to, "scale", e->info.scale);
     session_json(to, e->session);
+    json_integer(to, "at_once", at_once);
     json_number(to, "open_s", open_s);
-}
-
-static int exit_code(size_t done, size_t failed, bool cancelled) {
-    if (cancelled) return EXIT_INTERRUPTED;
-    return !failed ? EXIT_DONE : done ? EXIT_SOME_FAILED : EXIT_FAILED;
-}
-
-/* All jobs with an open session; `missing` operands have failed already. */
-static int run_batch(enlarger *e, const upscale_settings *s, const batch *b, size_t missing,
-                     json *to) {
-    size_t done = 0, failed = missing;
-    for (size_t i = 0; i < b->count && !interrupted(); i++) {
-        const job *j = &b->jobs[i];
-        report r = {.outcome = SKIPPED};
-        if (!(s->skip_existing && strcmp(j->out, "-") && is_file(j->out)))
-            r.outcome = upscale_one(e, s, j, &r) ? DONE : interrupted() ? CANCELLED : FAILED;
-        done += r.outcome == DONE || r.outcome == SKIPPED;
-        failed += r.outcome == FAILED;
-        if (to) report_as_json(to, j, &r);
-        report_as_text(j, &r, i, b->count);
-    }
-    if (interrupted())
-        complain("interrupted; %zu of %zu done", done, b->count);
-    else if (failed && b->count + missing > 1)
-        complain("%zu done, %zu failed", done, failed);
-    return exit_code(done, failed, interrupted());
 }
 
 static int open_and_run(enlarger *e, const model_settings *model, const upscale_settings *s,
@@ -385,10 +245,10 @@ static int open_and_run(enlarger *e, const model_settings *model, const upscale_
     if (opened && enlarger_open(e)) {
         json to;
         if (s->json) {
-            session_as_json(&to, e, path, seconds_now() - started);
+            session_as_json(&to, e, path, seconds_now() - started, batch_at_once(e, s, b));
             json_list(&to, "files");
         }
-        code = run_batch(e, s, b, missing, s->json ? &to : NULL);
+        code = batch_run(e, s, b, missing, s->json ? &to : NULL);
         if (s->json) {
             json_close_list(&to);
             json_integer(&to, "peak_rss_bytes", (int64_t)peak_rss());
