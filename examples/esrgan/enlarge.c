@@ -57,7 +57,8 @@ static uint64_t picture_bytes(double width, double height, int channels, int bit
     return (uint64_t)(width * height * channels * bits / 8);
 }
 
-uint64_t enlarger_holds(const enlarger *e, const picture *in, int bits) {
+/* What the pictures take: the one read, the network's, and the final one where it differs. */
+static uint64_t pictures_bytes(const enlarger *e, const picture *in, int bits) {
     const esrgan_picture *p = &in->pixels;
     int width, height, scale = e->info.scale;
     enlarger_size(e, p->width, p->height, &width, &height);
@@ -66,6 +67,18 @@ uint64_t enlarger_holds(const enlarger *e, const picture *in, int bits) {
                      picture_bytes((double)p->width * scale, (double)p->height * scale, p->channels,
                                    resized ? 16 : bits);
     return resized ? bytes + picture_bytes(width, height, p->channels, bits) : bytes;
+}
+
+/* What the network takes: for all of a picture, or a tile. */
+static uint64_t network_bytes(const enlarger *e, const picture *in) {
+    int width = in->pixels.width, height = in->pixels.height, reach = e->tile + 2 * e->tile_pad;
+    if (e->tile && width > reach) width = reach;
+    if (e->tile && height > reach) height = reach;
+    return run_bytes(e, width, height);
+}
+
+uint64_t enlarger_bytes(const enlarger *e, const picture *in, int bits) {
+    return network_bytes(e, in) + pictures_bytes(e, in, bits);
 }
 
 /* The largest tile with which a run stays within `room`; 0 where none does. */
@@ -81,10 +94,7 @@ static bool memory_suffices(const enlarger *e, const char *name, const picture *
     bool binding = limit != 0;
     if (!binding) limit = available_memory();
     if (!limit) return true;
-    int width = in->pixels.width, height = in->pixels.height, reach = e->tile + 2 * e->tile_pad;
-    if (e->tile && width > reach) width = reach;
-    if (e->tile && height > reach) height = reach;
-    uint64_t run = run_bytes(e, width, height), held = enlarger_holds(e, in, bits);
+    uint64_t run = network_bytes(e, in), held = pictures_bytes(e, in, bits);
     if (run + held <= limit) return true;
     int tile = held < limit ? fitting_tile(e, limit - held) : 0;
     char need[32], have[32], pictures[32], way[96] = "";

@@ -24,8 +24,8 @@ void enlarger_close(enlarger *e);
 /* The size that comes out. */
 void enlarger_size(const enlarger *e, int width, int height, int *out_width, int *out_height);
 
-/* Bytes that pictures take: the one read, the network's, and the final one where it differs. */
-uint64_t enlarger_holds(const enlarger *e, const picture *in, int bits);
+/* Bytes that enlarging a picture to one of `bits` bits takes, the picture and all that comes of it included. */
+uint64_t enlarger_bytes(const enlarger *e, const picture *in, int bits);
 
 /* `out` becomes a picture of `bits` bits with the metadata of `in`.  False after a complaint, or
  * silently where interrupted() is the reason. */

@@ -17,10 +17,10 @@ typedef struct gate {
     int read;            /* pictures being read, or waiting for cores                       */
     int small, large;    /* computed on one core, on all                                    */
     int large_waiting;   /* lest small ones go on for ever                                  */
-    uint64_t held, room; /* bytes of pictures from when they are computed until written     */
+    uint64_t held, room; /* bytes that pictures take from when they are computed until written */
 } gate;
 
-/* `room`: bytes that pictures on their way may take together; one may always be. */
+/* `room`: bytes that pictures being computed and written may take together; one may always be. */
 void gate_open(gate *g, int cores, uint64_t room);
 void gate_close(gate *g);
 

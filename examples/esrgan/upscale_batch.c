@@ -118,7 +118,7 @@ static bool upscale_one(run *r, enlarger *own, size_t index, account *did) {
                                  .lossless = r->s->lossless};
     const int bits = result_bits(r->s, &in, how.format);
     const bool small = is_small(r, index, &in);
-    const uint64_t bytes = enlarger_holds(r->e, &in, bits);
+    const uint64_t bytes = enlarger_bytes(small ? own : r->e, &in, bits);
     gate_compute(&r->gate, small, bytes);
     bool good = !interrupted() && compute(r, own, small, name, &in, bits, &out, did);
     gate_write(&r->gate, small);
