@@ -72,6 +72,8 @@ rm in/4-none.png
 for i in 0 1 2; do $PNG make in/9-$i.png 400 400 RGB; done
 is "$(python3 "$ROOT/tests/support/interrupt.py" 2 "$ESRGAN" upscale -m "$MODEL" --backend reference -j 2 in -o cut 2>stderr)" "130 soon"
 said '^esrgan: interrupted; [0-9]+ of 14 done$'
+checks=$((checks + 1))
+grep -A 30 'WARNING: ThreadSanitizer' stderr >&2 && fail "interrupted"
 is "$(find . -name '.esrgan-*' | wc -l)" 0 "temporary files"
 for f in cut/*; do expect 0 $PNG same "$f" "one/${f#*/}" 1; done
 finish

@@ -24,10 +24,13 @@ static struct {
 /* The thread's picture. */
 static _Thread_local struct { double from, to, done; } mine;
 
-static volatile sig_atomic_t signals;
+static atomic_int signals;
 
 /* Temporary files by thread. */
-static char guarded[GUARDED][4096];
+static struct {
+    atomic_bool there;
+    char name[4096];
+} guarded[GUARDED];
 static atomic_int guards;
 static _Thread_local int guard = -1;
 
@@ -136,9 +139,9 @@ void progress_say(const char *before, const char *text) {
 
 static void on_signal(int number) {
     (void)number;
-    if (++signals == 1) return;
+    if (atomic_fetch_add(&signals, 1) == 0) return;
     for (int i = 0; i < GUARDED; i++)
-        if (guarded[i][0]) unlink(guarded[i]);
+        if (atomic_load(&guarded[i].there)) unlink(guarded[i].name);
     _exit(EXIT_INTERRUPTED);
 }
 
@@ -155,15 +158,14 @@ void interrupt_watch(void) {
     }
 }
 
-bool interrupted(void) { return signals != 0; }
+bool interrupted(void) { return atomic_load(&signals) != 0; }
 
 void interrupt_guard(const char *temporary) {
     if (guard < 0) guard = atomic_fetch_add(&guards, 1);
     if (guard >= GUARDED) return;
-    char *name = guarded[guard], next[sizeof guarded[0]] = "";
-    if (temporary && strlen(temporary) < sizeof next) strcpy(next, temporary);
-    /* First byte last: the handler sees a whole name or none. */
-    name[0] = 0;
-    memcpy(name + 1, next + 1, sizeof next - 1);
-    name[0] = next[0];
+    /* The handler sees a whole name or none. */
+    atomic_store(&guarded[guard].there, false);
+    if (!temporary || strlen(temporary) >= sizeof guarded[guard].name) return;
+    strcpy(guarded[guard].name, temporary);
+    atomic_store(&guarded[guard].there, true);
 }
