@@ -27,6 +27,11 @@ static inline int es_ceil_div(int a, int b) { return (a + b - 1) / b; }
 static inline int es_at_most(int a, int b) { return a < b ? a : b; }
 static inline int es_at_least(int a, int b) { return a > b ? a : b; }
 
+/* Channels padded to whole vectors. */
+static inline int es_native_padded(int channels) {
+    return es_ceil_div(channels, ES_NATIVE_LANES) * ES_NATIVE_LANES;
+}
+
 typedef struct es_sheet {
     int channels, padded; /* of a pixel; padded to whole vectors with zeros */
     int height, width;
