@@ -21,7 +21,11 @@ bool enlarger_open(enlarger *e) {
         return false;
     }
     e->session = session_open(e->model, &e->run);
-    return e->session != NULL;
+    esrgan_session_info session = {.size = sizeof session};
+    if (!e->session || esrgan_session_get_info(e->session, &session, NULL) != ESRGAN_OK)
+        return false;
+    e->threads = session.threads;
+    return true;
 }
 
 void enlarger_close(enlarger *e) {
@@ -166,7 +170,7 @@ typedef struct span {
 /* Beginnings are multiples of what the model unshuffles by, or the pixels would fall out of step
  * with those of the whole picture. */
 static span tile_span(const enlarger *e, int index, int size) {
-    int unit = e->info.unshuffle > 1 ? e->info.unshuffle : 1;
+    int unit = e->info.unshuffle;
     int tile = (e->tile + unit - 1) / unit * unit, pad = (e->tile_pad + unit - 1) / unit * unit;
     span s = {.from = index * tile};
     s.to = size - s.from > tile ? s.from + tile : size;

@@ -12,11 +12,12 @@ typedef struct enlarger {
     int tile, tile_pad; /* 0: the picture as a whole                              */
     double factor;      /* 0: the model's scale                                   */
     esrgan_session *session;
+    int threads;              /* of the session                                         */
     esrgan_session *fallback; /* FP32, made when half precision overflowed              */
     bool fell_back;           /* the last picture needed it                             */
 } enlarger;
 
-/* Fills in info and opens the session; the other members are set by the caller before.  False
+/* Fills in info and threads and opens the session; the other members are set by the caller before.  False
  * after a complaint. */
 bool enlarger_open(enlarger *e);
 void enlarger_close(enlarger *e);

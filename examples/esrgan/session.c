@@ -215,25 +215,23 @@ const char *bytes_text(uint64_t bytes, char buffer[32]) {
     return buffer;
 }
 
-uint64_t peak_rss(void) {
-    /* ru_maxrss remembers the program that called exec; VmHWM does not. */
-    FILE *status = fopen("/proc/self/status", "r");
+/* The figure of a line of one of /proc's files, in bytes; 0 where there is none. */
+static uint64_t figure_of(const char *path, const char *line_of) {
+    FILE *file = fopen(path, "r");
     char line[256];
     unsigned long long kilobytes = 0;
-    while (status && fgets(line, sizeof line, status))
-        if (sscanf(line, "VmHWM: %llu kB", &kilobytes) == 1) break;
-    if (status) fclose(status);
-    if (kilobytes) return kilobytes * 1024;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, line_of, &kilobytes) == 1) break;
+    if (file) fclose(file);
+    return kilobytes * 1024;
+}
+
+uint64_t peak_rss(void) {
+    /* ru_maxrss remembers the program that called exec; VmHWM does not. */
+    uint64_t bytes = figure_of("/proc/self/status", "VmHWM: %llu kB");
+    if (bytes) return bytes;
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
-uint64_t available_memory(void) {
-    FILE *file = fopen("/proc/meminfo", "r");
-    char line[128];
-    unsigned long long kilobytes = 0;
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) break;
-    if (file) fclose(file);
-    return kilobytes * 1024;
-}
+uint64_t available_memory(void) { return figure_of("/proc/meminfo", "MemAvailable: %llu kB"); }

@@ -34,7 +34,7 @@ typedef struct run {
     const upscale_settings *s;
     const batch *b;
     json *to;
-    int cores, at_once;
+    int at_once;
     gate gate;
     pthread_mutex_t lock; /* for what follows; accounts are shown in the order of their jobs */
     account *accounts;
@@ -77,10 +77,9 @@ static bool may_write(const job *j) {
 
 /* Small enough for one core, and with others to be done beside it. */
 static bool is_small(const run *r, size_t index, const picture *in) {
-    const size_t left = r->b->count - index, cores = (size_t)r->cores;
-    const int step = r->e->info.unshuffle > 1 ? r->e->info.unshuffle : 1;
-    const size_t pixels =
-        (size_t)in->pixels.width * (size_t)in->pixels.height / (size_t)(step * step);
+    const size_t left = r->b->count - index, cores = (size_t)r->e->threads;
+    const size_t step = (size_t)r->e->info.unshuffle;
+    const size_t pixels = (size_t)in->pixels.width * (size_t)in->pixels.height / (step * step);
     return r->at_once > 1 && pixels <= SMALL_A_CORE * (left < cores ? left : cores);
 }
 
@@ -94,7 +93,7 @@ static bool compute(run *r, enlarger *own, bool small, const char *name, const p
     const bool good = enlarge(e, name, in, bits, out);
     did->run_s = seconds_now() - started;
     did->fell_back = e->fell_back;
-    did->threads = small ? 1 : r->cores;
+    did->threads = e->threads;
     progress_end();
     return good && !interrupted();
 }
@@ -118,7 +117,8 @@ static bool upscale_one(run *r, enlarger *own, size_t index, account *did) {
                                  .lossless = r->s->lossless};
     const int bits = result_bits(r->s, &in, how.format);
     const bool small = is_small(r, index, &in);
-    const uint64_t bytes = enlarger_bytes(small ? own : r->e, &in, bits);
+    /* What it takes matters to others alone. */
+    const uint64_t bytes = r->at_once > 1 ? enlarger_bytes(small ? own : r->e, &in, bits) : 0;
     gate_compute(&r->gate, small, bytes);
     bool good = !interrupted() && compute(r, own, small, name, &in, bits, &out, did);
     gate_write(&r->gate, small);
@@ -211,12 +211,10 @@ static void *work(void *context) {
 }
 
 int batch_at_once(const enlarger *e, const upscale_settings *s, const batch *b) {
-    esrgan_session_info info = {.size = sizeof info};
     int most = s->at_once;
     /* One that is read or written beside those that are computed; but of a memory limit each may take all. */
-    if (most == 0 && esrgan_session_get_info(e->session, &info, NULL) == ESRGAN_OK)
-        most = info.threads > 1 ? info.threads + 1 : 1;
-    if (most < 1 || e->run.max_memory) most = 1;
+    if (most == 0) most = e->threads > 1 ? e->threads + 1 : 1;
+    if (e->run.max_memory) most = 1;
     if (most > MOST_AT_ONCE) most = MOST_AT_ONCE;
     return (size_t)most < b->count ? most : (int)b->count;
 }
@@ -232,17 +230,14 @@ static void work_together(run *r) {
 }
 
 int batch_run(enlarger *e, const upscale_settings *s, const batch *b, size_t missing, json *to) {
-    esrgan_session_info info = {.size = sizeof info};
     run r = {.e = e, .alone = *e, .s = s, .b = b, .to = to, .failed = missing};
-    if (esrgan_session_get_info(e->session, &info, NULL) != ESRGAN_OK) return EXIT_FAILED;
     r.alone.session = r.alone.fallback = NULL;
     r.alone.run.threads = 1;
-    r.cores = info.threads;
     r.at_once = batch_at_once(e, s, b);
     r.accounts = allocate(b->count, sizeof *r.accounts);
     if (!r.accounts) return EXIT_FAILED;
     pthread_mutex_init(&r.lock, NULL);
-    gate_open(&r.gate, info.threads, available_memory() / 4);
+    gate_open(&r.gate, e->threads, available_memory() / 4);
     work_together(&r);
     gate_close(&r.gate);
     pthread_mutex_destroy(&r.lock);
